@@ -1,0 +1,74 @@
+"""Who may do what: the Structs and keys of the JetStream KV bucket that auth writes and gateways watch."""
+
+import base64
+import hashlib
+
+import msgspec
+
+from isthmus.grants import Grant
+
+BUCKET = "isthmus_policy"
+
+JWKS = "jwks"
+"""The key of the JWK set (RFC 7517) that access tokens are verified with."""
+
+CLOCK_LEEWAY = 30
+"""Seconds by which the clocks of two services may differ."""
+
+
+class Service(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An MCP service: one namespace below `/mcp/`. Key `service.<namespace>`."""
+
+    namespace: str
+    """Lower-case letters and digits."""
+    label: str
+    description: str = ""
+    default: bool = False
+    """Whether `/mcp` itself is this service."""
+    sources: tuple[str, ...] = ("**",)
+    """Globs over `<kind>.<source>` that this service exposes."""
+    roles: tuple[str, ...] = ()
+    """The only roles that count here; empty: all."""
+
+
+class Role(msgspec.Struct, frozen=True):
+    """Key `role.<id>`."""
+
+    id: str
+    name: str
+    grants: tuple[Grant, ...] = ()
+
+
+class User(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person, or a client that acts for itself. Key `user.<id>`; the id is the `sub` of access tokens."""
+
+    id: str
+    roles: tuple[str, ...] = ()
+    attributes: dict[str, str] = {}
+    """What row filters may name as `{user.<attribute>}`; `id` is always there."""
+    disabled: bool = False
+
+
+class Consent(msgspec.Struct, frozen=True):
+    """What a user shared with a client. Key `consent.<sid>`, `sid` as in the access token."""
+
+    sources: tuple[str, ...] = ("**",)
+    """Globs over `<kind>.<source>`."""
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """Tokens of this token, session, user or client are void if issued before. Key `revoked.<what>.<id>`."""
+
+    before: int
+    """Seconds since the epoch; a token whose `iat` is smaller is void."""
+
+
+def key(section: str, *ids: str) -> str:
+    """The key of one entry, such as `key("user", "u_1")`. Ids that no key can hold go in as their hash."""
+    return ".".join((section, *(_key_part(part) for part in ids)))
+
+
+def _key_part(text: str) -> str:
+    if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text):
+        return text
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()

@@ -1,0 +1,252 @@
+"""A worker on the bus: it joins, bounds and runs calls, sends frames, hears cancellations, and leaves without loss."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from isthmus import bus, definitions, subjects
+from isthmus.advertising import AdvertisedService, Endpoint
+from isthmus.answering import answer
+from isthmus.errors import (
+    BadCall,
+    Busy,
+    CallError,
+    TooLarge,
+    WorkerFailed,
+)
+from isthmus.messages import (
+    CODE_HEADER,
+    ERROR_CODE_HEADER,
+    ERROR_HEADER,
+    FRAME_HEADER,
+    TIMEOUT_HEADER,
+    VERSION,
+    VERSION_HEADER,
+    WORKER_HEADER,
+    Envelope,
+    Frame,
+    Progress,
+    failure,
+)
+from isthmus.settings import BusSettings
+from isthmus.tools import Source, Tool, Toolbox
+
+T = TypeVar("T")
+
+logger = logging.getLogger("isthmus.worker")
+
+TICK = 0.25
+"""Seconds between two looks at the running calls; a tick that is late by STALL means that the process was stopped."""
+STALL = 1.0
+FIRST_FRAME = 0.5
+"""Seconds until a call that runs shows that it is alive, then each FRAME_EVERY."""
+FRAME_EVERY = 1.0
+CANCELLED_FOR = 60.0
+"""Seconds for which a cancellation is remembered that came before its call."""
+CANCELLED_MOST = 10_000
+LEAVE_WITHIN = 10.0
+"""Seconds that running calls have to finish once the worker leaves."""
+
+
+class WorkerSettings(BusSettings, frozen=True, kw_only=True):
+    """What every worker takes from the environment."""
+
+    fingerprint_key: str = ""
+    """One secret for all workers: their fingerprints of a target agree, and say nothing about it."""
+    log_level: str = "INFO"
+
+
+@dataclass(slots=True)
+class Running:
+    """A call under way; `shown` is when the caller last heard of it."""
+
+    reply: str
+    task: asyncio.Task[None]
+    began: float = field(default_factory=time.monotonic)
+    shown: float = 0.0
+
+
+@asynccontextmanager
+async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator[None]:
+    """Serves the toolbox's sources while the context is open."""
+    client = await bus.connect(settings, toolbox.service.replace("-", "_"))
+    worker = ServingWorker(client, toolbox, settings.fingerprint_key)
+    try:
+        await worker.join()
+        yield
+        await worker.leave()
+    finally:
+        await client.close()
+
+
+class ServingWorker(Generic[T]):
+    """The state of one worker while it is connected."""
+
+    def __init__(self, client: Client, toolbox: Toolbox[T], fingerprint_key: str) -> None:
+        self.client = client
+        self.toolbox = toolbox
+        self.fingerprint_key = fingerprint_key
+        self.service = AdvertisedService(client, toolbox.service, toolbox.version)
+        self.running: dict[str, Running] = {}
+        self.cancelled: dict[str, float] = {}
+        self.ticked = time.monotonic()
+        self.busy_until = 0.0
+        self.ticker: asyncio.Task[None] | None = None
+        self.others: list[Subscription] = []
+
+    async def join(self) -> None:
+        """Subscribes to everything, then says so."""
+        self.ticker = asyncio.create_task(self._tick())
+        self.others.append(await self.client.subscribe(subjects.CANCEL, cb=self._on_cancel))
+        for source in self.toolbox.sources.values():
+            await self._open(source)
+        by_digest = {definitions.digest(body): body for body in map(self.toolbox.definitions_of, self.sources())}
+        for digest, body in by_digest.items():
+            self.others.append(await self._answer_definitions(digest, body))
+        await self.service.start()
+        await self._announce()
+        logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
+
+    def sources(self) -> list[Source[T]]:
+        """What is served, in order of names."""
+        return [source for _, source in sorted(self.toolbox.sources.items())]
+
+    async def leave(self) -> None:
+        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out."""
+        endpoints = list(self.service.endpoints.values())
+        self.service.endpoints.clear()
+        await self._announce()
+        await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
+        if tasks := [task for e in endpoints for task in e.running]:
+            _, late = await asyncio.wait(tasks, timeout=LEAVE_WITHIN)
+            for task in late:
+                task.cancel()
+        await self.client.flush()
+        await self.service.stop()
+        if self.ticker is not None:
+            self.ticker.cancel()
+
+    async def _announce(self) -> None:
+        self.service.changed()
+        await self.client.publish(subjects.CATALOG_CHANGED, self.service.id.encode())
+        await self.client.flush()
+
+    async def _open(self, source: Source[T]) -> None:
+        advertisement = self.toolbox.advertisement(source, self.fingerprint_key)
+        endpoint = Endpoint(source.name, advertisement, source.limit)
+        tools = self.toolbox.tools_of(source)
+
+        async def on_call(message: Msg) -> None:
+            """Only counts, checks the bound and starts the task: it never holds up the subscription."""
+            endpoint.requests += 1
+            now = time.monotonic()
+            if len(endpoint.running) >= endpoint.limit or now < self.busy_until or now - self.ticked > TICK + STALL:
+                endpoint.errors += 1
+                await self._refuse(message.reply, Busy())
+                return
+            task = asyncio.create_task(self._run(message, endpoint, source, tools))
+            endpoint.running.add(task)
+            task.add_done_callback(endpoint.running.discard)
+
+        endpoint.subscription = await self.client.subscribe(endpoint.subject, queue=endpoint.name, cb=on_call)
+        self.service.endpoints[source.name] = endpoint
+
+    async def _answer_definitions(self, digest: str, body: bytes) -> Subscription:
+        async def on_request(message: Msg) -> None:
+            await message.respond(body)
+
+        subject = subjects.tools(self.toolbox.kind, digest)
+        return await self.client.subscribe(subject, queue=digest, cb=on_request)
+
+    async def _on_cancel(self, message: Msg) -> None:
+        call_id = message.data.decode(errors="replace")
+        if (running := self.running.get(call_id)) is not None:
+            running.task.cancel()
+        elif len(self.cancelled) < CANCELLED_MOST:
+            self.cancelled[call_id] = time.monotonic()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            if now - self.ticked > TICK + STALL:
+                logger.warning("this worker stood still for %.1f s; it takes calls again in 1 s", now - self.ticked)
+                self.busy_until = now + STALL
+            self.ticked = now
+            self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
+            for running in list(self.running.values()):
+                if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
+                    await self._frame(running, "working", b"")
+
+    async def _frame(self, running: Running, frame: Frame, body: bytes) -> None:
+        running.shown = time.monotonic()
+        headers = {FRAME_HEADER: frame, WORKER_HEADER: self.service.id}
+        await self.client.publish(running.reply, body, headers=headers)
+
+    async def _refuse(self, reply: str, error: CallError) -> None:
+        await self.client.publish(
+            reply,
+            headers={
+                ERROR_CODE_HEADER: str(error.status),
+                ERROR_HEADER: error.message,
+                CODE_HEADER: error.code,
+            },
+        )
+
+    async def _run(self, message: Msg, endpoint: Endpoint, source: Source[T], tools: dict[str, Tool[T]]) -> None:
+        """One call, from its message to its reply; the kit's one broad catch."""
+        began = time.perf_counter_ns()
+        try:
+            body = await self._answer(message, source, tools)
+            await self.client.publish(message.reply, body)
+        except CallError as error:
+            endpoint.errors += 1
+            endpoint.last_error = error.code
+            await self._refuse(message.reply, error)
+        except asyncio.CancelledError:
+            endpoint.errors += 1
+            endpoint.last_error = "cancelled"
+        except Exception as error:
+            logger.exception("a call of %s failed", message.subject)
+            endpoint.errors += 1
+            endpoint.last_error = type(error).__name__
+            await self._refuse(message.reply, WorkerFailed())
+        finally:
+            endpoint.nanoseconds += time.perf_counter_ns() - began
+
+    async def _answer(self, message: Msg, source: Source[T], tools: dict[str, Tool[T]]) -> bytes:
+        headers = message.headers or {}
+        if headers.get(VERSION_HEADER) != VERSION:
+            raise BadCall(f"This worker speaks version {VERSION} of the call format.")
+        try:
+            seconds = int(headers[TIMEOUT_HEADER]) / 1000
+            envelope = msgspec.json.decode(message.data, type=Envelope)
+        except (KeyError, ValueError, msgspec.DecodeError):
+            raise BadCall from None
+        if self.cancelled.pop(envelope.id, None) is not None:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (this is a coroutine)
+        running = self.running[envelope.id] = Running(message.reply, task)
+        try:
+
+            async def progress(done: float, total: float | None, text: str | None) -> None:
+                await self._frame(running, "progress", msgspec.json.encode(Progress(done, total, text)))
+
+            name = message.subject.rpartition(".")[2]
+            result = await answer(self.toolbox, source, tools.get(name), envelope, seconds, progress)
+        finally:
+            del self.running[envelope.id]
+        body = msgspec.json.encode(result)
+        if len(body) > self.client.max_payload - 1024:
+            body = msgspec.json.encode(failure(TooLarge().message, TooLarge.code))
+        return body

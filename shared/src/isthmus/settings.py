@@ -1,0 +1,41 @@
+"""Settings from the environment: one frozen Struct per service, read once in its `__main__`."""
+
+import os
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from isthmus.errors import ConfigurationError
+
+PREFIX = "ISTHMUS_"
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs to reach the bus."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """Where nats-server listens."""
+    nats_user: str = ""
+    """The NATS user of this service; empty: the server asks for none."""
+    nats_password: str = ""
+
+
+def read_settings(kind: type[S], environ: Mapping[str, str] | None = None) -> S:
+    """Reads the field `nats_url` from `ISTHMUS_NATS_URL`, and so on; an empty value counts as absent.
+
+    Raises ConfigurationError naming the variable that does not fit.
+    """
+    given = os.environ if environ is None else environ
+    values = {
+        field.encode_name: given[name]
+        for field in msgspec.structs.fields(kind)
+        if given.get(name := PREFIX + field.name.upper(), "") != ""
+    }
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$.")
+        raise ConfigurationError(f"{PREFIX}{path.rstrip('`').upper()}: {problem}.") from None

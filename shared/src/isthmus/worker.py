@@ -1,0 +1,115 @@
+'''The worker kit: a typed function per tool, sources to run them on, and `run()`.
+
+worker = Worker[Repository]("git", argument="repository")
+
+@worker.tool(scope="git:use", action="use", read_only=True)
+async def last_commits(call: Call[Repository], arguments: LastCommits) -> Commits:
+    """The newest commits of a repository."""
+
+worker.add(Source("website", Repository("."), engine="git", target="git:website", description="Our website"))
+worker.run()
+'''
+
+import asyncio
+import inspect
+import signal
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from isthmus import definitions, lifetime, logs, subjects
+from isthmus.definitions import Annotations, Definition
+from isthmus.errors import ConfigurationError
+from isthmus.serving import WorkerSettings, serving
+from isthmus.settings import read_settings
+from isthmus.tools import Call, Result, Source, Tool, Toolbox
+
+__all__ = ["Call", "Result", "Source", "Worker", "WorkerSettings"]
+
+T = TypeVar("T")
+A = TypeVar("A", bound=msgspec.Struct)
+R = TypeVar("R")
+
+
+class Worker(Generic[T]):
+    """A kind of worker, with its tools and sources."""
+
+    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
+        """`argument` is what the tools call the argument that names a source, such as `database`."""
+        if not subjects.is_name(kind):
+            raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
+        self._toolbox = Toolbox[T](kind, argument, version)
+
+    def tool(
+        self,
+        *,
+        scope: str,
+        action: str,
+        title: str = "",
+        read_only: bool = False,
+        destructive: bool = False,
+        idempotent: bool = False,
+        sources: Mapping[str, str] | None = None,
+    ) -> Callable[[Callable[[Call[T], A], Awaitable[R]]], Callable[[Call[T], A], Awaitable[R]]]:
+        """Declares a tool: its function's name, docstring, argument Struct and result Struct are its definition.
+
+        The argument Struct forbids unknown fields, so that a worker refuses what it does not know. The function
+        returns text, a Struct (the structured answer; what `text()` returns, where it has such a method, is what the
+        model reads) or a Result. `sources` is for a tool that names several: argument → kind; the first one routes.
+        """
+
+        def declare(function: Callable[[Call[T], A], Awaitable[R]]) -> Callable[[Call[T], A], Awaitable[R]]:
+            name: str = function.__name__
+            if not subjects.is_name(name):
+                raise ConfigurationError(f"{name!r} cannot be the name of a tool.")
+            hints = typing.get_type_hints(function)
+            answer = hints.pop("return")
+            _, arguments = hints.values()
+            if typing.get_origin(answer) is Result:
+                (answer,) = typing.get_args(answer)
+            definition = Definition(
+                name=name,
+                title=title or name.replace("_", " ").capitalize(),
+                description=inspect.getdoc(function) or "",
+                input_schema=definitions.object_schema(arguments),
+                output_schema=msgspec.UNSET if answer is str else definitions.object_schema(answer),
+                annotations=Annotations(
+                    read_only_hint=read_only,
+                    destructive_hint=destructive,
+                    idempotent_hint=idempotent or read_only,
+                ),
+                scope=scope,
+                action=action,
+                sources={self._toolbox.argument: self._toolbox.kind} if sources is None else dict(sources),
+            )
+            self._toolbox.tools[name] = Tool(definition, arguments, function)
+            return function
+
+        return declare
+
+    def add(self, source: Source[T]) -> None:
+        """A source to serve."""
+        if source.name in self._toolbox.sources:
+            raise ConfigurationError(f"There are two sources named {source.name}; rename one.")
+        self._toolbox.sources[source.name] = source
+
+    async def serve(self, settings: WorkerSettings, until: asyncio.Event) -> None:
+        """Joins the bus, serves calls until the event is set, then leaves without losing one."""
+        async with serving(self._toolbox, settings):
+            await until.wait()
+
+    def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, with settings from the environment."""
+        settings = read_settings(WorkerSettings)
+        logs.set_up(self._toolbox.service, settings.log_level)
+        lifetime.follow_launcher()
+
+        async def run() -> None:
+            until = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, until.set)
+            await self.serve(settings, until)
+
+        asyncio.run(run())

@@ -1,0 +1,22 @@
+"""What all tests share."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from servers import NatsServer, nats_server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Generator[NatsServer]:
+    """A nats-server of this test's own, with the product's configuration and users."""
+    folder = tmp_path / "nats"
+    folder.mkdir()
+    with nats_server(folder) as server:
+        yield server

@@ -1,0 +1,307 @@
+"""The worker kit on a real bus: calls, bounds, frames, cancellation, `$SRV` and leaving."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from isthmus import bus, subjects
+from isthmus.errors import NotFound
+from isthmus.grants import EVERYTHING, Grant, Granted
+from isthmus.messages import (
+    FRAME_HEADER,
+    TIMEOUT_HEADER,
+    VERSION_HEADER,
+    Envelope,
+    Principal,
+)
+from isthmus.worker import Call, Source, Worker, WorkerSettings
+from servers import NatsServer
+
+
+class Say(msgspec.Struct, forbid_unknown_fields=True):
+    """What to say."""
+
+    words: str
+    """The words."""
+    database: str | None = None
+
+
+class Said(msgspec.Struct):
+    """What was said."""
+
+    words: str
+
+    def text(self) -> str:
+        return f"It said: {self.words}"
+
+
+@dataclass
+class Shelf:
+    """What the tools of these tests work on: a gate that holds them."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: int = 0
+
+
+def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
+    worker = Worker[Shelf]("db", argument="database")
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def say(call: Call[Shelf], arguments: Say) -> Said:
+        """Says it."""
+        return Said(arguments.words)
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def hold(call: Call[Shelf], arguments: Say) -> str:
+        """Waits for the gate."""
+        await call.progress(1, 2, "half way")
+        try:
+            await call.source.handle.open.wait()
+        except asyncio.CancelledError:
+            call.source.handle.stopped += 1
+            raise
+        return arguments.words
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def miss(call: Call[Shelf], arguments: Say) -> str:
+        """Finds nothing."""
+        raise NotFound(f"There is no {arguments.words}.")
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def fall(call: Call[Shelf], arguments: Say) -> str:
+        """Fails."""
+        raise RuntimeError("a secret: hunter2")
+
+    @worker.tool(scope="data:write", action="update")
+    async def write(call: Call[Shelf], arguments: Say) -> str:
+        """Changes something."""
+        return arguments.words
+
+    worker.add(Source("shelf", shelf, engine="test", target="test://shelf", writable=True, limit=limit))
+    worker.add(Source("closed", shelf, engine="test", target="test://closed"))
+    return worker
+
+
+@asynccontextmanager
+async def served(worker: Worker[Shelf], nats: NatsServer) -> AsyncGenerator[asyncio.Event]:
+    settings = WorkerSettings(**msgspec.structs.asdict(nats.settings("db_worker")))
+    until = asyncio.Event()
+    async with Caller.connected(nats) as watcher:
+        joined = await watcher.client.subscribe(subjects.CATALOG_CHANGED)
+        await watcher.client.flush()
+        task = asyncio.create_task(worker.serve(settings, until))
+        await joined.next_msg(5)
+    yield until
+    until.set()
+    await asyncio.wait_for(task, 5)
+
+
+@dataclass
+class Caller:
+    """A gateway, as small as can be: calls, and all that comes back."""
+
+    client: Client
+    messages: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue[Msg])
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, nats: NatsServer) -> AsyncGenerator["Caller"]:
+        client = await bus.connect(nats.settings("gateway"), "gateway")
+        caller = cls(client)
+        await client.subscribe("_INBOX_gateway.db.test.*", cb=caller.messages.put)
+        await client.subscribe("_INBOX_gateway.srv.test", cb=caller.messages.put)
+        await client.flush()
+        yield caller
+        await client.close()
+
+    async def send(
+        self,
+        tool: str,
+        arguments: dict[str, Any] | bytes,
+        *,
+        call_id: str = "c1",
+        source: str = "shelf",
+        grant: Grant = EVERYTHING,
+        milliseconds: int = 5000,
+    ) -> None:
+        raw = arguments if isinstance(arguments, bytes) else json.dumps(arguments).encode()
+        envelope = Envelope(
+            call_id, Principal("u", "c", "default"), {f"db.{source}": Granted.of([grant])}, msgspec.Raw(raw)
+        )
+        await self.client.publish(
+            subjects.call("db", source, tool),
+            msgspec.json.encode(envelope),
+            reply=f"_INBOX_gateway.db.test.{call_id}",
+            headers={VERSION_HEADER: "1", TIMEOUT_HEADER: str(milliseconds)},
+        )
+
+    async def ask(self, subject: str) -> dict[str, Any]:
+        await self.client.publish(subject, reply="_INBOX_gateway.srv.test")
+        return json.loads((await self.next()).data)
+
+    async def next(self) -> Msg:
+        return await asyncio.wait_for(self.messages.get(), 5)
+
+    async def call(self, tool: str, arguments: dict[str, Any] | bytes, **options: Any) -> dict[str, Any]:
+        await self.send(tool, arguments, **options)
+        while (message := await self.next()).headers and FRAME_HEADER in message.headers:
+            pass
+        return json.loads(message.data) if message.data else dict(message.headers or {})
+
+
+async def test_a_call_is_answered_with_text_and_structured_content(nats: NatsServer) -> None:
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        result = await caller.call("say", {"words": "hello"})
+    assert result == {
+        "content": [{"type": "text", "text": "It said: hello"}],
+        "structuredContent": {"words": "hello"},
+        "isError": False,
+        "resultType": "complete",
+    }
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "sentence"),
+    [
+        ("say", {"word": "x"}, "say has no argument `word`. Did you mean words?"),
+        ("say", {}, "Object missing required field `words`."),
+        ("say", {"words": 1}, "`words`: Expected `string`, got `integer`."),
+        ("say", {"words": "x", "database": "other"}, "The call was for shelf, but `database` names another source."),
+        ("say", b"{}x", None),
+        ("miss", {"words": "book"}, "There is no book."),
+        ("burn", {"words": "x"}, "shelf has no such tool; a read-only source has none that write."),
+    ],
+)
+async def test_what_a_caller_can_mend_is_a_tool_error_in_one_sentence(
+    nats: NatsServer, tool: str, arguments: dict[str, Any] | bytes, sentence: str | None
+) -> None:
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        result = await caller.call(tool, arguments)
+    if sentence is None:
+        assert result["Isthmus-Error"] == "bad_call"
+    else:
+        assert result["isError"] is True
+        assert result["content"][0]["text"] == sentence
+
+
+async def test_a_failing_tool_says_nothing_about_its_insides(nats: NatsServer) -> None:
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        headers = await caller.call("fall", {"words": "x"})
+        assert headers["Nats-Service-Error-Code"] == "500"
+        assert "hunter2" not in str(headers)
+        assert (await caller.call("say", {"words": "still here"}))["isError"] is False
+
+
+async def test_a_read_only_source_has_no_tools_that_write(nats: NatsServer) -> None:
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        assert (await caller.call("write", {"words": "x"}, source="closed"))["isError"] is True
+        assert (await caller.call("write", {"words": "x"}, source="shelf"))["isError"] is False
+
+
+async def test_without_a_grant_for_the_action_nothing_runs(nats: NatsServer) -> None:
+    reader = Grant(sources=("db.*",), actions=("read",))
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        result = await caller.call("write", {"words": "x"}, grant=reader)
+        assert result["_meta"] == {"isthmus/error": "not_allowed"}
+        assert (await caller.call("say", {"words": "x"}, grant=reader))["isError"] is False
+
+
+async def test_a_call_over_the_bound_is_answered_busy_at_once(nats: NatsServer) -> None:
+    shelf = Shelf()
+    async with served(make_worker(shelf, limit=1), nats), Caller.connected(nats) as caller:
+        await caller.send("hold", {"words": "first"}, call_id="c1")
+        assert FRAME_HEADER in ((await caller.next()).headers or {})
+        assert (await caller.call("say", {"words": "x"}, call_id="c2"))["Nats-Service-Error-Code"] == "429"
+        shelf.open.set()
+        assert json.loads((await caller.next()).data)["content"][0]["text"] == "first"
+
+
+async def test_a_long_call_reports_progress_and_that_it_is_alive(nats: NatsServer) -> None:
+    shelf = Shelf()
+    async with served(make_worker(shelf), nats), Caller.connected(nats) as caller:
+        await caller.send("hold", {"words": "x"})
+        progress, working = await caller.next(), await caller.next()
+        assert (progress.headers or {})[FRAME_HEADER] == "progress"
+        assert json.loads(progress.data) == {"progress": 1.0, "total": 2.0, "message": "half way"}
+        assert (working.headers or {})[FRAME_HEADER] == "working"
+        shelf.open.set()
+
+
+async def test_the_deadline_travels_and_stops_the_tool(nats: NatsServer) -> None:
+    shelf = Shelf()
+    async with served(make_worker(shelf), nats), Caller.connected(nats) as caller:
+        result = await caller.call("hold", {"words": "x"}, milliseconds=100)
+    assert result["_meta"] == {"isthmus/error": "deadline_exceeded"}
+    assert shelf.stopped == 1
+
+
+async def test_a_cancelled_call_stops_even_when_the_cancellation_comes_first(nats: NatsServer) -> None:
+    shelf = Shelf()
+    async with served(make_worker(shelf, limit=1), nats), Caller.connected(nats) as caller:
+        await caller.send("hold", {"words": "x"}, call_id="late")
+        await caller.next()
+        await caller.client.publish(subjects.CANCEL, b"late")
+        await caller.client.publish(subjects.CANCEL, b"early")
+        await caller.client.flush()
+        await caller.send("hold", {"words": "x"}, call_id="early")
+        while (await caller.call("say", {"words": "x"}, call_id="c3")).get("Nats-Service-Error-Code") == "429":
+            pass
+        assert shelf.stopped == 1
+
+
+async def test_srv_answers_with_true_numbers_while_calls_are_running(nats: NatsServer) -> None:
+    shelf = Shelf()
+    async with served(make_worker(shelf, limit=64), nats), Caller.connected(nats) as caller:
+        for number in range(64):
+            await caller.send("hold", {"words": "x"}, call_id=f"c{number}")
+        for _ in range(64):
+            await caller.next()
+        ops = await bus.connect(nats.settings("ops"), "ops")
+        stats = json.loads((await ops.request("$SRV.STATS.db-worker", timeout=2)).data)
+        info = json.loads((await ops.request("$SRV.INFO.db-worker", timeout=2)).data)
+        ping = json.loads((await ops.request("$SRV.PING.db-worker", timeout=2)).data)
+        await ops.close()
+        shelf.open.set()
+    (endpoint,) = [e for e in stats["endpoints"] if e["name"] == "shelf"]
+    assert endpoint["num_requests"] == 64
+    assert endpoint["data"] == {"in_flight": 64, "limit": 64}
+    assert {e["name"]: e["metadata"]["access"] for e in info["endpoints"]} == {
+        "shelf": "read-write",
+        "closed": "read-only",
+    }
+    assert int(ping["metadata"]["revision"]) > 0
+
+
+async def test_a_set_of_definitions_is_found_under_its_digest(nats: NatsServer) -> None:
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        info = await caller.ask("$SRV.INFO.db-worker")
+        by_source = {e["name"]: e["metadata"]["definitions"] for e in info["endpoints"]}
+        sets = {
+            name: await caller.ask(subjects.tools("db", digest))
+            for name, digest in by_source.items()
+        }
+    assert [tool["name"] for tool in sets["shelf"]["tools"]] == ["fall", "hold", "miss", "say", "write"]
+    assert [tool["name"] for tool in sets["closed"]["tools"]] == ["fall", "hold", "miss", "say"]
+    (say,) = [tool for tool in sets["closed"]["tools"] if tool["name"] == "say"]
+    assert say["description"] == "Says it."
+    assert say["inputSchema"]["properties"]["words"] == {"type": "string", "description": "The words."}
+    assert say["sources"] == {"database": "db"}
+    assert say["annotations"]["readOnlyHint"] is True
+
+
+async def test_a_worker_that_leaves_loses_no_call(nats: NatsServer) -> None:
+    async with Caller.connected(nats) as caller:
+        async with served(make_worker(Shelf(), limit=1000), nats):
+            for number in range(200):
+                await caller.send("say", {"words": str(number)}, call_id=f"c{number}")
+            await caller.client.flush()
+        answers = [await caller.next() for _ in range(200)]
+    assert {json.loads(answer.data)["structuredContent"]["words"] for answer in answers} == {str(n) for n in range(200)}
