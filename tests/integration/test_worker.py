@@ -13,7 +13,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from isthmus import bus, subjects
-from isthmus.errors import NotFound
 from isthmus.grants import EVERYTHING, Grant, Granted
 from isthmus.messages import (
     FRAME_HEADER,
@@ -22,86 +21,8 @@ from isthmus.messages import (
     Envelope,
     Principal,
 )
-from isthmus.worker import Call, Source, Worker, WorkerSettings
 from servers import NatsServer
-
-
-class Say(msgspec.Struct, forbid_unknown_fields=True):
-    """What to say."""
-
-    words: str
-    """The words."""
-    database: str | None = None
-
-
-class Said(msgspec.Struct):
-    """What was said."""
-
-    words: str
-
-    def text(self) -> str:
-        return f"It said: {self.words}"
-
-
-@dataclass
-class Shelf:
-    """What the tools of these tests work on: a gate that holds them."""
-
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: int = 0
-
-
-def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
-    worker = Worker[Shelf]("db", argument="database")
-
-    @worker.tool(scope="data:read", action="read", read_only=True)
-    async def say(call: Call[Shelf], arguments: Say) -> Said:
-        """Says it."""
-        return Said(arguments.words)
-
-    @worker.tool(scope="data:read", action="read", read_only=True)
-    async def hold(call: Call[Shelf], arguments: Say) -> str:
-        """Waits for the gate."""
-        await call.progress(1, 2, "half way")
-        try:
-            await call.source.handle.open.wait()
-        except asyncio.CancelledError:
-            call.source.handle.stopped += 1
-            raise
-        return arguments.words
-
-    @worker.tool(scope="data:read", action="read", read_only=True)
-    async def miss(call: Call[Shelf], arguments: Say) -> str:
-        """Finds nothing."""
-        raise NotFound(f"There is no {arguments.words}.")
-
-    @worker.tool(scope="data:read", action="read", read_only=True)
-    async def fall(call: Call[Shelf], arguments: Say) -> str:
-        """Fails."""
-        raise RuntimeError("a secret: hunter2")
-
-    @worker.tool(scope="data:write", action="update")
-    async def write(call: Call[Shelf], arguments: Say) -> str:
-        """Changes something."""
-        return arguments.words
-
-    worker.add(Source("shelf", shelf, engine="test", target="test://shelf", writable=True, limit=limit))
-    worker.add(Source("closed", shelf, engine="test", target="test://closed"))
-    return worker
-
-
-@asynccontextmanager
-async def served(worker: Worker[Shelf], nats: NatsServer) -> AsyncGenerator[asyncio.Event]:
-    settings = WorkerSettings(**msgspec.structs.asdict(nats.settings("db_worker")))
-    until = asyncio.Event()
-    async with Caller.connected(nats) as watcher:
-        joined = await watcher.client.subscribe(subjects.CATALOG_CHANGED)
-        await watcher.client.flush()
-        task = asyncio.create_task(worker.serve(settings, until))
-        await joined.next_msg(5)
-    yield until
-    until.set()
-    await asyncio.wait_for(task, 5)
+from shelf import Shelf, make_worker, served
 
 
 @dataclass
@@ -284,10 +205,7 @@ async def test_a_set_of_definitions_is_found_under_its_digest(nats: NatsServer) 
     async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
         info = await caller.ask("$SRV.INFO.db-worker")
         by_source = {e["name"]: e["metadata"]["definitions"] for e in info["endpoints"]}
-        sets = {
-            name: await caller.ask(subjects.tools("db", digest))
-            for name, digest in by_source.items()
-        }
+        sets = {name: await caller.ask(subjects.tools("db", digest)) for name, digest in by_source.items()}
     assert [tool["name"] for tool in sets["shelf"]["tools"]] == ["fall", "hold", "miss", "say", "write"]
     assert [tool["name"] for tool in sets["closed"]["tools"]] == ["fall", "hold", "miss", "say"]
     (say,) = [tool for tool in sets["closed"]["tools"] if tool["name"] == "say"]

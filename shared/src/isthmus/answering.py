@@ -55,7 +55,7 @@ def decode(raw: msgspec.Raw, tool: Tool[T]) -> msgspec.Struct:
     try:
         return msgspec.json.decode(raw, type=tool.arguments)
     except msgspec.ValidationError as error:
-        raise InvalidArguments(_sentence(str(error), tool)) from None
+        raise InvalidArguments(arguments_sentence(str(error), tool.definition.name, tool.arguments)) from None
     except msgspec.DecodeError:
         raise InvalidArguments("The arguments are not a valid JSON object.") from None
 
@@ -76,12 +76,13 @@ def render(returned: object) -> CallToolResult:
     return CallToolResult(content=content, structured_content=msgspec.Raw(structured))
 
 
-def _sentence(problem: str, tool: Tool[T]) -> str:
+def arguments_sentence(problem: str, tool: str, arguments: type[msgspec.Struct]) -> str:
+    """What is wrong with a tool's arguments, from msgspec's own message."""
     text, _, path = problem.partition(" - at `$")
     where = path.rstrip("`").lstrip(".")
     if unknown := _UNKNOWN.fullmatch(text):
         name = unknown.group(1)[:64]
-        fields = [] if where else [field.encode_name for field in msgspec.structs.fields(tool.arguments)]
-        return f"{tool.definition.name} has no argument `{name}`.{near(name, fields)}"
+        fields = [] if where else [field.encode_name for field in msgspec.structs.fields(arguments)]
+        return f"{tool} has no argument `{name}`.{near(name, fields)}"
     text = re.sub(r"`(str|int|float|bool)\b", lambda match: "`" + _JSON_NAMES[match.group(1)], text)
     return f"`{where}`: {text}." if where else f"{text}."

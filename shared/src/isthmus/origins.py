@@ -2,12 +2,14 @@
 
 import msgspec
 
+from isthmus.settings import BusSettings
+
 ENDPOINT_PATH = "/mcp"
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 
 
-class OriginSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where clients reach Isthmus."""
+class OriginSettings(BusSettings, frozen=True, kw_only=True):
+    """Where clients reach Isthmus; the services that need this are on the bus, and Structs have one base."""
 
     public_url: str = ""
     """The one origin of a proxy in front of both auth and gateway; replaces the two below."""

@@ -137,7 +137,8 @@ class ServingWorker(Generic[T]):
 
     async def _announce(self) -> None:
         self.service.changed()
-        await self.client.publish(subjects.CATALOG_CHANGED, self.service.id.encode())
+        instance = f"{self.toolbox.service}.{self.service.id}"
+        await self.client.publish(subjects.CATALOG_CHANGED, instance.encode())
         await self.client.flush()
 
     async def _open(self, source: Source[T]) -> None:

@@ -1,0 +1,149 @@
+"""The bearer gate in front of the MCP endpoint: who calls (RFC 6750, RFC 9728), and with scope enough."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from isthmus.origins import ENDPOINT_PATH, Origins
+from isthmus_mcp_gateway.catalog import Catalog
+from isthmus_mcp_gateway.policy import Policy
+from isthmus_mcp_gateway.tokens import Claims, InvalidToken, Verifier
+
+CLAIMS = "isthmus.claims"
+"""Where the gate leaves the verified claims in the ASGI scope."""
+
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of a request's body; the SDK has the same bound."""
+
+
+class _Parameters(msgspec.Struct):
+    name: str = ""
+
+
+class _Request(msgspec.Struct):
+    """As much of a JSON-RPC request as the gate needs; all else is the SDK's to judge."""
+
+    method: str = ""
+    params: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Lets only those requests through that carry a valid token for this endpoint."""
+
+    inner: ASGIApp
+    origins: Origins
+    verifier: Verifier
+    policy: Callable[[], Policy]
+    catalog: Callable[[], Catalog]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The whole way of one request: service → token → scope → MCP."""
+        namespace = scope["path"].removeprefix(ENDPOINT_PATH).strip("/")
+        service = self.policy().service(namespace)
+        if service is None:
+            await _respond(send, 404)
+            return
+        headers = [(name, value.strip()) for name, value in scope["headers"]]  # httptools keeps trailing white space
+        scope["headers"] = headers
+        authorization = next((v.decode("latin-1") for name, v in headers if name == b"authorization"), "")
+        metadata = self.origins.metadata(namespace)
+        names = (service.namespace, "") if service.default else (service.namespace,)
+        endpoints = frozenset(self.origins.endpoint(name) for name in names)
+        try:
+            claims = self._authenticate(authorization, endpoints, service.namespace)
+        except InvalidToken:
+            error = {"error": "invalid_token"} if authorization else {}
+            hint = {"scope": " ".join(self.catalog().scopes)} if self.catalog().scopes else {}
+            await _respond(send, 401, _challenge({**error, **hint, "resource_metadata": metadata}))
+            return
+        if scope["method"] == "POST":
+            body = await _read(receive)
+            if body is None:
+                await _respond(send, 413)
+                return
+            receive = _replay(body, receive)
+            if missing := self._missing_scope(body, claims):
+                wanted = " ".join(sorted({*claims.scope.split(), missing}))
+                challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}
+                await _respond(send, 403, _challenge(challenge))
+                return
+        scope["user"] = AuthenticatedUser(_access_token(claims))  # binds sessions to this client and user
+        scope[CLAIMS] = claims
+        await self.inner(scope, receive, send)
+
+    def _authenticate(self, authorization: str, endpoints: frozenset[str], namespace: str) -> Claims:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise InvalidToken
+        claims = self.verifier.verify(token.strip())
+        if not claims.is_for(endpoints) or claims.service != namespace or self.policy().is_revoked(claims):
+            raise InvalidToken
+        return claims
+
+    def _missing_scope(self, body: bytes, claims: Claims) -> str:
+        """The scope that the called tool needs and the token lacks; empty: none."""
+        try:
+            request = msgspec.json.decode(body, type=_Request)
+        except msgspec.DecodeError:
+            return ""
+        if request.method != "tools/call" or (tool := self.catalog().tools.get(request.params.name)) is None:
+            return ""
+        return "" if tool.definition.scope in claims.scope.split() else tool.definition.scope
+
+
+def _challenge(parameters: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    values = ", ".join(f'{name}="{value}"' for name, value in parameters.items())
+    return [(b"www-authenticate", f"Bearer {values}".encode())]
+
+
+def _access_token(claims: Claims) -> AccessToken:
+    return AccessToken(
+        token=claims.jti,
+        client_id=claims.client_id,
+        scopes=claims.scope.split(),
+        expires_at=claims.exp,
+        subject=claims.sub,
+        claims={"iss": claims.iss},
+    )
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The request's body; None: too large."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > BODY_LIMIT:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body once more, then whatever comes after it: a disconnect, as a rule."""
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def _respond(send: Send, status: int, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    all_headers = [*(headers or []), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
+    await send({"type": "http.response.body", "body": b""})

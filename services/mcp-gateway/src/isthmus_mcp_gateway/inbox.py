@@ -1,0 +1,134 @@
+"""The gateway's side of request/reply: one wildcard inbox per kind of worker, and a table of calls under way."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from isthmus import subjects
+from isthmus.errors import Busy, CallError, NoWorker, WorkerFailed, WorkerLost
+from isthmus.messages import (
+    CODE_HEADER,
+    ERROR_CODE_HEADER,
+    ERROR_HEADER,
+    FRAME_HEADER,
+)
+
+USER = "gateway"
+
+SILENCE = 2.0
+"""Seconds without a frame after which a call counts as lost."""
+TICK = 0.25
+
+OnFrame = Callable[[str, bytes], Awaitable[None]]
+"""Gets the kind of each frame and its body."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request whose final reply has not come."""
+
+    done: asyncio.Future[bytes]
+    on_frame: OnFrame | None = None
+    heard: float = field(default_factory=time.monotonic)
+
+
+class Inbox:
+    """Every reply to this gateway's requests comes here. Workers can publish only under their own kind."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._connection = secrets.token_hex(6)
+        self._pending: dict[str, Pending] = {}
+        self._gathering: dict[str, asyncio.Queue[Msg]] = {}
+        self._kinds: set[str] = set()
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Subscribes to what any worker may answer on, and begins to look for lost calls."""
+        await self.open_kind("srv")
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def open_kind(self, kind: str) -> None:
+        """Subscribes to replies of one kind of worker, once."""
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            await self.client.subscribe(f"{subjects.inbox(USER)}.{kind}.{self._connection}.*", cb=self._on_reply)
+            await self.client.flush()
+
+    def close(self) -> None:
+        """Ends the look-out."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    async def request(
+        self,
+        kind: str,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        *,
+        on_frame: OnFrame | None = None,
+    ) -> bytes:
+        """The final reply's body. Raises CallError; waits for ever on a worker that shows it is alive."""
+        reply = self._address(kind)
+        pending = self._pending[reply] = Pending(asyncio.get_running_loop().create_future(), on_frame)
+        try:
+            await self.client.publish(subject, body, reply=reply, headers=headers)
+            return await pending.done
+        finally:
+            del self._pending[reply]
+
+    async def gather(self, subject: str, seconds: float) -> list[bytes]:
+        """All replies that come within the time."""
+        reply = self._address("srv")
+        queue = self._gathering[reply] = asyncio.Queue[Msg](maxsize=10_000)
+        try:
+            await self.client.publish(subject, reply=reply)
+            await asyncio.sleep(seconds)
+        finally:
+            del self._gathering[reply]
+        return [queue.get_nowait().data for _ in range(queue.qsize())]
+
+    def _address(self, kind: str) -> str:
+        return f"{subjects.inbox(USER)}.{kind}.{self._connection}.{secrets.token_hex(8)}"
+
+    async def _on_reply(self, message: Msg) -> None:
+        headers = message.headers or {}
+        if (queue := self._gathering.get(message.subject)) is not None:
+            if not headers.get("Status") and not queue.full():
+                queue.put_nowait(message)
+            return
+        pending = self._pending.get(message.subject)
+        if pending is None or pending.done.done():
+            return
+        pending.heard = time.monotonic()
+        if frame := headers.get(FRAME_HEADER):
+            if pending.on_frame is not None:
+                await pending.on_frame(frame, message.data)
+        elif headers.get("Status") == "503":
+            pending.done.set_exception(NoWorker())
+        elif ERROR_CODE_HEADER in headers:
+            pending.done.set_exception(_error(headers))
+        else:
+            pending.done.set_result(message.data)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            for pending in list(self._pending.values()):
+                if now - pending.heard > SILENCE and not pending.done.done():
+                    pending.done.set_exception(WorkerLost())
+
+
+def _error(headers: dict[str, str]) -> CallError:
+    if headers.get(CODE_HEADER) == Busy.code:
+        return Busy()
+    if headers[ERROR_CODE_HEADER].startswith("4"):
+        return CallError(headers.get(ERROR_HEADER, ""))
+    return WorkerFailed()

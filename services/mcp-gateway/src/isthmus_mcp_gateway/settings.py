@@ -1,0 +1,13 @@
+"""What the gateway takes from the environment."""
+
+from isthmus.origins import OriginSettings
+
+
+class Settings(OriginSettings, frozen=True, kw_only=True):
+    """Each field is the variable `ISTHMUS_<FIELD>`."""
+
+    host: str = "127.0.0.1"
+    port: int = 7410
+    log_level: str = "INFO"
+    call_timeout: float = 30.0
+    """Seconds that a call may take."""

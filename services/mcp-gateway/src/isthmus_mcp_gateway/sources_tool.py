@@ -1,0 +1,119 @@
+"""`list_sources`: the gateway's own tool, which shows what there is to work with."""
+
+import base64
+import binascii
+from typing import Annotated
+
+import mcp_types as types
+import msgspec
+
+from isthmus.definitions import object_schema
+from isthmus.errors import InvalidArguments
+from isthmus_mcp_gateway.views import View
+
+NAME = "list_sources"
+
+
+class ListSources(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The arguments of list_sources."""
+
+    query: str = ""
+    """Only sources whose name, title or description contains this text."""
+    kind: str = ""
+    """Only sources of this kind, such as `db` or `file`."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    """How many at most."""
+    cursor: str | None = None
+    """`next_cursor` of the answer before, to go on."""
+
+
+class SourceLine(msgspec.Struct):
+    """One source."""
+
+    name: str
+    kind: str
+    engine: str
+    title: str
+    description: str
+    access: str
+    """`read-only` or `read-write`."""
+    tools: list[str]
+    """What you may use on it."""
+    problem: str = ""
+    """Why it cannot be used now; empty: it can."""
+
+
+class SourceList(msgspec.Struct):
+    """A page of sources."""
+
+    sources: list[SourceLine]
+    total: int
+    next_cursor: str | None = None
+
+    def text(self) -> str:
+        """One line a source."""
+        lines = [
+            f"{s.name} ({s.kind}, {s.engine}, {s.access})"
+            + (f": {s.description}" if s.description else "")
+            + (f" [{s.problem}]" if s.problem else "")
+            for s in self.sources
+        ]
+        if not lines:
+            return "No sources match." if self.total == 0 else "No more sources."
+        if self.next_cursor:
+            lines.append(f"{self.total} in all; go on with cursor {self.next_cursor}")
+        return "\n".join(lines)
+
+
+TOOL = types.Tool(
+    name=NAME,
+    title="List sources",
+    description="The databases and file stores that you may use, with what each is for. A good first call.",
+    input_schema=object_schema(ListSources),
+    output_schema=object_schema(SourceList),
+    annotations=types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
+)
+
+
+def list_sources(arguments: ListSources, view: View) -> SourceList:
+    """One page, in order of kind and name."""
+    after = _decode_cursor(arguments.cursor)
+    wanted = arguments.query.casefold()
+    found = [
+        source
+        for source in view.sources.values()
+        if (not arguments.kind or source.kind == arguments.kind)
+        and wanted in f"{source.name}\n{source.title}\n{source.description}".casefold()
+    ]
+    rest = [source for source in found if source.id > after]
+    page = rest[: arguments.limit]
+    return SourceList(
+        sources=[
+            SourceLine(
+                s.name,
+                s.kind,
+                s.engine,
+                s.title,
+                s.description,
+                s.access,
+                [tool for tool, names in view.usable.items() if s.name in names and not s.problem],
+                s.problem,
+            )
+            for s in page
+        ],
+        total=len(found),
+        next_cursor=_encode_cursor(page[-1].id) if len(rest) > len(page) else None,
+    )
+
+
+def _encode_cursor(source_id: str) -> str:
+    return base64.urlsafe_b64encode(source_id.encode()).decode()
+
+
+def _decode_cursor(cursor: str | None) -> str:
+    if cursor is None:
+        return ""
+    try:
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise InvalidArguments("`cursor` is not one that list_sources gave; leave it out to begin anew.") from None

@@ -1,0 +1,1 @@
+"""`isthmus up`: the whole stack in one terminal, and the commands that talk to it."""

@@ -1,0 +1,201 @@
+"""The command line."""
+
+import json
+import signal
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from isthmus import subjects
+from isthmus.errors import ConfigurationError, IsthmusError
+from isthmus.launcher import panel, ports
+from isthmus.launcher.client import LocalStack, call_tool, fetch_token
+from isthmus.launcher.stack import Sources, Stack, demo
+from isthmus.launcher.state import DataFolder
+
+app = typer.Typer(
+    name="isthmus",
+    help="Every database and file store behind one MCP endpoint.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+DataDir = Annotated[Path, typer.Option(envvar="ISTHMUS_DATA_DIR", help="Where the state lives.")]
+
+DEFAULT_DATA_DIR = Path(".isthmus")
+DEFAULT_CONFIG = Path("isthmus.toml")
+
+
+@app.command()
+def up(
+    db: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=URL", help="A database, read-only: sales=postgresql://…")
+    ] = None,
+    files: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A folder, read-only.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(envvar="ISTHMUS_CONFIG", help="Sources from a file; isthmus.toml if it is there.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    public_url: Annotated[
+        str,
+        typer.Option(
+            envvar="ISTHMUS_PUBLIC_URL", help="The origin of a proxy in front, such as https://mcp.example.com."
+        ),
+    ] = "",
+) -> None:
+    """Starts everything here and now: bus, auth, gateway and workers. Without any source it shows a demo."""
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sources = _sources(db or [], files or [], config)
+        folder = DataFolder(data_dir.resolve())
+        folder.make()
+        with folder.locked():
+            folder.reclaim()
+            _run(folder, sources, _origin(public_url), console)
+    except IsthmusError as error:
+        _fail(error)
+
+
+@app.command()
+def token(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    scope: Annotated[str, typer.Option(help="Scopes, separated by spaces; all of them by default.")] = "",
+) -> None:
+    """Prints an access token for the stack that runs here."""
+    try:
+        print(fetch_token(LocalStack.of(DataFolder(data_dir)), scope))  # noqa: T201
+    except IsthmusError as error:
+        _fail(error)
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(help="Such as query_table.")],
+    arguments: Annotated[str, typer.Argument(metavar="JSON", help="The tool's arguments.")] = "{}",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    structured: Annotated[bool, typer.Option("--json", help="The whole result as JSON.")] = False,
+) -> None:
+    """Calls a tool as an MCP client does, and prints what a model would read."""
+    try:
+        result = _call(data_dir, tool, arguments)
+    except IsthmusError as error:
+        _fail(error)
+    if structured:
+        print(json.dumps(result, ensure_ascii=False))  # noqa: T201
+    else:
+        for part in result["content"]:
+            print(part.get("text") or f"[{part['type']}, {part.get('mimeType', '')}]")  # noqa: T201
+    sys.exit(1 if result.get("isError") else 0)
+
+
+@app.command()
+def sources(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Shows the catalog: every source that a worker serves now."""
+    try:
+        result = _call(data_dir, "list_sources", '{"limit": 200}')
+    except IsthmusError as error:
+        _fail(error)
+    table = Table("source", "kind", "engine", "access", "tools", "description", box=None, header_style="bold")
+    for source in result["structuredContent"]["sources"]:
+        note = Text(source["problem"], "red") if source["problem"] else Text(source["description"])
+        names = (source["name"], source["kind"], source["engine"], source["access"], str(len(source["tools"])))
+        table.add_row(*names, note)
+    Console().print(table)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(version("isthmus"))  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Shows the version.")] = False,
+) -> None:
+    """Every database and file store behind one MCP endpoint."""
+
+
+def _run(folder: DataFolder, sources: Sources, public_url: str, console: Console) -> None:
+    chosen, notes = ports.choose(ports.Ports())
+    for note in notes:
+        console.print(note, style="yellow")
+    if sources.is_empty():
+        sources = demo(folder.path)
+    stack = Stack(folder, folder.secrets(), chosen, public_url, sources)
+    try:
+        with console.status("Starting") as status:
+            found = stack.start(lambda text: status.update(text))
+        panel.show(console, stack.connection(), found, published=bool(public_url))
+        while True:
+            stack.check()
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        console.print("Stopping.", style="dim")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
+        stack.stop()
+
+
+def _sources(databases: list[str], files: list[str], config: Path | None) -> Sources:
+    if config is not None and not config.is_file():
+        raise ConfigurationError(f"There is no configuration file {config}.")
+    if config is None and DEFAULT_CONFIG.is_file():
+        config = DEFAULT_CONFIG
+    return Sources(
+        config=config,
+        databases={name: {"url": value} for name, value in _pairs(databases, "--db", "NAME=URL")},
+        files={name: {"path": value} for name, value in _pairs(files, "--files", "NAME=PATH")},
+    )
+
+
+def _pairs(values: list[str], option: str, form: str) -> list[tuple[str, str]]:
+    pairs = [(name, target) for name, _, target in (value.partition("=") for value in values)]
+    for (name, target), value in zip(pairs, values, strict=True):
+        if not target:
+            raise ConfigurationError(f"{option} takes {form}, not {value!r}.")
+        if not subjects.is_name(name):
+            raise ConfigurationError(
+                f"{name!r} cannot be the name of a source: use lower-case letters, digits and underscores, "
+                "a letter first."
+            )
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ConfigurationError(f"{option} names one source twice.")
+    return pairs
+
+
+def _origin(public_url: str) -> str:
+    """The origin without a trailing slash; empty: none was given."""
+    if not public_url:
+        return ""
+    parts = urlsplit(public_url)
+    if parts.scheme not in ("https", "http") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ConfigurationError(f"--public-url takes an origin such as https://mcp.example.com, not {public_url!r}.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _call(data_dir: Path, tool: str, arguments: str) -> dict[str, Any]:
+    try:
+        parsed = msgspec.json.decode(arguments, type=dict[str, Any])
+    except msgspec.DecodeError:
+        example = '{"table": "orders"}'
+        raise ConfigurationError(f"The arguments must be one JSON object, such as {example!r}.") from None
+    stack = LocalStack.of(DataFolder(data_dir))
+    return call_tool(stack, fetch_token(stack), tool, parsed)
+
+
+def _fail(error: IsthmusError) -> NoReturn:
+    Console(stderr=True).print(Text(error.message, "red"))
+    sys.exit(1)

@@ -1,0 +1,159 @@
+"""The bearer gate: what is let through, what is challenged, and with which words (RFC 6750, RFC 9728)."""
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx2
+import pytest
+from joserfc.jwk import ECKey
+
+from gateways import Gateway, running_gateway
+from isthmus.policy import Revoked, User
+from servers import NatsServer
+from shelf import Shelf, make_worker, served
+
+LIST: dict[str, object] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/list",
+    "params": {
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+    },
+}
+HEADERS = {
+    "Accept": "application/json, text/event-stream",
+    "MCP-Protocol-Version": "2026-07-28",
+    "Mcp-Method": "tools/list",
+}
+
+
+@pytest.fixture
+async def gateway(nats: NatsServer) -> AsyncGenerator[Gateway]:
+    async with served(make_worker(Shelf()), nats), running_gateway(nats) as running:
+        yield running
+
+
+async def post(gateway: Gateway, token: str | None, path: str = "/mcp", **headers: str) -> httpx2.Response:
+    authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient() as http:
+        return await http.post(gateway.url + path, json=LIST, headers={**HEADERS, **authorization, **headers})
+
+
+async def test_a_valid_token_is_let_through(gateway: Gateway) -> None:
+    for path in ("/mcp", "/mcp/", "/mcp/default"):
+        assert (await post(gateway, gateway.authority.token(), path)).status_code == 200
+
+
+async def test_without_a_token_the_challenge_names_metadata_and_scopes(gateway: Gateway) -> None:
+    answer = await post(gateway, None)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == (
+        f'Bearer scope="data:read data:write", '
+        f'resource_metadata="{gateway.url}/.well-known/oauth-protected-resource/mcp"'
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": int(time.time()) - 60},
+        {"aud": "http://127.0.0.1:1/mcp"},
+        {"aud": []},
+        {"iss": "http://evil.example"},
+        {"service": "other"},
+        {"iat": int(time.time()) + 3600},
+        {"sub": None},
+    ],
+)
+async def test_a_token_with_a_wrong_claim_is_refused(gateway: Gateway, changes: dict[str, Any]) -> None:
+    answer = await post(gateway, gateway.authority.token(**changes))
+    assert answer.status_code == 401
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+async def test_forged_tokens_are_refused(gateway: Gateway) -> None:
+    good = gateway.authority.token()
+    header, payload, signature = good.split(".")
+    forged = [
+        gateway.authority.token(key=ECKey.generate_key("P-256", {"kid": "k1"})),
+        f"eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{payload}.",
+        f"{header}.{payload}.",
+        f"{header}.{payload}.{signature[:-8]}",
+        good[: len(good) // 2],
+        "x",
+    ]
+    for token in forged:
+        answer = await post(gateway, token)
+        assert answer.status_code == 401, token
+        assert "resource_metadata=" in answer.headers["www-authenticate"]
+
+
+async def test_revoked_tokens_and_disabled_users_are_refused(gateway: Gateway) -> None:
+    authority = gateway.authority
+    await authority.publish({"revoked.session.s1": Revoked(int(time.time()) + 60)})
+    await authority.publish({"user.bob": User("bob", ("reader",), disabled=True)})
+    async with httpx2.AsyncClient():
+        end = time.monotonic() + 1
+        while (await post(gateway, authority.token(sub="bob"))).status_code != 401:
+            assert time.monotonic() < end
+    assert (await post(gateway, authority.token(sid="s1"))).status_code == 401
+    assert (await post(gateway, authority.token(jti="other"))).status_code == 200
+
+
+@pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
+async def test_a_call_with_too_small_a_scope_is_answered_with_all_scopes_that_it_takes(
+    gateway: Gateway, era: str
+) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "write", "arguments": {"words": "x"}}}
+    token = gateway.authority.token(scope="data:read")
+    async with httpx2.AsyncClient() as http:
+        answer = await http.post(
+            gateway.mcp,
+            json=call,
+            headers={
+                **HEADERS,
+                "MCP-Protocol-Version": era,
+                "Authorization": f"Bearer {token}",
+            },
+        )
+    assert answer.status_code == 403
+    assert answer.headers["www-authenticate"] == (
+        'Bearer error="insufficient_scope", scope="data:read data:write", '
+        f'resource_metadata="{gateway.url}/.well-known/oauth-protected-resource/mcp"'
+    )
+
+
+async def test_foreign_hosts_and_origins_are_refused(gateway: Gateway) -> None:
+    token = gateway.authority.token()
+    assert (await post(gateway, token, Host="evil.example")).status_code == 421
+    assert (await post(gateway, token, Origin="https://evil.example")).status_code == 403
+    assert (await post(gateway, token, Origin=gateway.url)).status_code == 200
+
+
+async def test_metadata_names_the_resource_that_was_asked_for(gateway: Gateway) -> None:
+    async with httpx2.AsyncClient() as http:
+        base = f"{gateway.url}/.well-known/oauth-protected-resource"
+        found = {path: (await http.get(base + path)).json() for path in ("", "/mcp", "/mcp/default", "/mcp/other")}
+        assert (await http.get(base + "/mcp/nothing")).status_code == 404
+    assert {path: body["resource"] for path, body in found.items()} == {
+        "": gateway.mcp,
+        "/mcp": gateway.mcp,
+        "/mcp/default": f"{gateway.mcp}/default",
+        "/mcp/other": f"{gateway.mcp}/other",
+    }
+    assert found[""]["authorization_servers"] == ["http://127.0.0.1:7411"]
+    assert found[""]["scopes_supported"] == ["data:read", "data:write"]
+
+
+async def test_an_unknown_service_is_not_found_and_garbage_is_no_server_error(gateway: Gateway) -> None:
+    token = gateway.authority.token()
+    assert (await post(gateway, token, "/mcp/nothing")).status_code == 404
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+        for body in (b"", b"{", b"[]", b'"x"', b"\xff", b'{"method": 1}', b'{"jsonrpc":"2.0","id":1,"method":"nope"}'):
+            answer = await http.post(gateway.mcp, content=body, headers={**HEADERS, "Content-Type": "application/json"})
+            assert 400 <= answer.status_code < 500, (body, answer.status_code)
+        assert (await http.post(gateway.mcp, content=b"x" * 5_000_000)).status_code == 413

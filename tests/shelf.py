@@ -1,0 +1,94 @@
+"""A worker for the tests, written with the kit: it says, holds, misses, fails and writes."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from isthmus import bus, subjects
+from isthmus.errors import NotFound
+from isthmus.worker import Call, Source, Worker, WorkerSettings
+from servers import NatsServer
+
+
+class Say(msgspec.Struct, forbid_unknown_fields=True):
+    """What to say."""
+
+    words: str
+    """The words."""
+    database: str | None = None
+
+
+class Said(msgspec.Struct):
+    """What was said."""
+
+    words: str
+
+    def text(self) -> str:
+        return f"It said: {self.words}"
+
+
+@dataclass
+class Shelf:
+    """What the tools of these tests work on: a gate that holds them."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: int = 0
+
+
+def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
+    """Two sources on one shelf: `shelf` is writable, `closed` is not."""
+    worker = Worker[Shelf]("db", argument="database")
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def say(call: Call[Shelf], arguments: Say) -> Said:
+        """Says it."""
+        return Said(arguments.words)
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def hold(call: Call[Shelf], arguments: Say) -> str:
+        """Waits for the gate."""
+        await call.progress(1, 2, "half way")
+        try:
+            await call.source.handle.open.wait()
+        except asyncio.CancelledError:
+            call.source.handle.stopped += 1
+            raise
+        return arguments.words
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def miss(call: Call[Shelf], arguments: Say) -> str:
+        """Finds nothing."""
+        raise NotFound(f"There is no {arguments.words}.")
+
+    @worker.tool(scope="data:read", action="read", read_only=True)
+    async def fall(call: Call[Shelf], arguments: Say) -> str:
+        """Fails."""
+        raise RuntimeError("a secret: hunter2")
+
+    @worker.tool(scope="data:write", action="update")
+    async def write(call: Call[Shelf], arguments: Say) -> str:
+        """Changes something."""
+        return arguments.words
+
+    worker.add(Source("shelf", shelf, engine="test", target="test://shelf", writable=True, limit=limit))
+    worker.add(Source("closed", shelf, engine="test", target="test://closed"))
+    return worker
+
+
+@asynccontextmanager
+async def served(worker: Worker[Shelf], nats: NatsServer) -> AsyncGenerator[asyncio.Event]:
+    """The worker on the bus; the event makes it leave before the context ends."""
+    settings = WorkerSettings(**msgspec.structs.asdict(nats.settings("db_worker")))
+    until = asyncio.Event()
+    watcher = await bus.connect(nats.settings("gateway"), "gateway")
+    joined = await watcher.subscribe(subjects.CATALOG_CHANGED)
+    await watcher.flush()
+    task = asyncio.create_task(worker.serve(settings, until))
+    await joined.next_msg(5)
+    await watcher.close()
+    yield until
+    until.set()
+    await asyncio.wait_for(task, 5)
