@@ -29,6 +29,7 @@ CLIENT_SECRET = "the-secret-of-the-service-client"
 CLI_SECRET = "the-secret-of-the-command-line"
 REDIRECT = "http://127.0.0.1:33418/"
 VERIFIER = "v" * 43
+NOWHERE = "nats://127.0.0.1:9"  # nothing listens there
 TLS = ssl.create_default_context()  # made once, because it takes 30 ms and every client wants one
 
 
@@ -63,7 +64,7 @@ class Auth:
         return self.folder / "auth.db"
 
     def settings(self) -> AuthSettings:
-        bus = msgspec.structs.asdict(self.nats.settings("auth")) if self.nats else {}
+        bus = msgspec.structs.asdict(self.nats.settings("auth")) if self.nats else {"nats_url": NOWHERE}
         usual = {
             "port": self.port,
             "issuer": self.url,
@@ -215,14 +216,18 @@ class Browser:
         return answer
 
     def submit(
-        self, form: Form, fields: dict[str, str], boxes: list[tuple[str, str]] | None = None, **headers: str
+        self,
+        form: Form,
+        fields: dict[str, str],
+        boxes: list[tuple[str, str]] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx2.Response:
         """Sends a form with these fields filled in; without `boxes`, those ticked beforehand."""
         body = [*{**form.fields, **fields}.items(), *(form.boxes if boxes is None else boxes)]
         return self.http.post(
             form.action,
             content=urlencode(body),
-            headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": self.auth.url, **headers},
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": self.auth.url, **(headers or {})},
         )
 
     def sign_in(self, path: str = "/admin/") -> httpx2.Response:

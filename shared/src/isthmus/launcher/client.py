@@ -7,7 +7,7 @@ import httpx2
 import msgspec
 
 from isthmus.errors import IsthmusError
-from isthmus.launcher.state import Connection, DataFolder, Run, read
+from isthmus.launcher.state import Connection, DataFolder, Run, is_alive, read
 
 CLI_CLIENT = "isthmus-cli"
 """The client id that auth knows the operator's commands by."""
@@ -33,7 +33,7 @@ class LocalStack(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, folder: DataFolder) -> "LocalStack":
         """The stack that runs with this data folder. Raises NotRunning."""
         run, connection = read(folder.run_file, Run), read(folder.connection_file, Connection)
-        if run is None or connection is None:
+        if run is None or connection is None or not is_alive(run.launcher):
             raise NotRunning
         return cls(
             auth_url=run.auth_url,
@@ -94,4 +94,7 @@ def _last_message(answer: httpx2.Response) -> dict[str, Any]:
 def _post(url: str, public_url: str, **options: Any) -> httpx2.Response:
     """A POST to this machine under the name that the service is published as."""
     headers = {"Host": urlsplit(public_url).netloc, **options.pop("headers", {})}
-    return httpx2.post(url, headers=headers, timeout=60, trust_env=False, **options)
+    try:
+        return httpx2.post(url, headers=headers, timeout=60, trust_env=False, **options)
+    except httpx2.HTTPError:
+        raise NotRunning from None

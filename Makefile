@@ -1,0 +1,28 @@
+# The uv on PATH, or one of our own in a folder that git ignores.
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+RUN := $(UV) run --locked
+
+.PHONY: up test check format bench
+
+up: $(UV)  ## Start everything here and now
+	$(RUN) --no-dev isthmus up $(ARGS)
+
+test: $(UV)  ## All tests
+	$(RUN) pytest -n auto $(ARGS)
+
+check: $(UV)  ## Format, lint, types, who may import whom
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) basedpyright
+	$(RUN) lint-imports
+
+format: $(UV)
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+bench: $(UV)  ## Calls per second and latency through the whole path
+	$(RUN) python tests/benchmarks/read.py $(ARGS)
+
+.tools/bin/uv:
+	python3 -m pip install --quiet --upgrade --target .tools 'uv>=0.13,<0.14' \
+	  || { python3 -m venv .tools && .tools/bin/python -m pip install --quiet 'uv>=0.13,<0.14'; }

