@@ -1,0 +1,1 @@
+"""File stores as MCP tools on the Isthmus bus."""

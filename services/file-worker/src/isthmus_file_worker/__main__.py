@@ -1,0 +1,21 @@
+"""`python -m isthmus_file_worker`: serves the configured file stores until it is told to stop."""
+
+import sys
+
+from isthmus.configuration import read_sources
+from isthmus.errors import ConfigurationError
+from isthmus_file_worker.settings import StoreSettings
+from isthmus_file_worker.worker import file_worker
+
+
+def main() -> None:
+    """Runs the worker with the settings of the environment."""
+    try:
+        file_worker(read_sources("files", StoreSettings)).run()
+    except ConfigurationError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201  (logging begins with valid settings)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Blocking work beside the event loop that ends when its call does."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The call that this work was for has ended."""
+
+
+class Stop:
+    """Asks work in a thread to end; the work looks at it wherever it can end cleanly."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """The work is no longer wanted."""
+        self._asked.set()
+
+    def check(self) -> None:
+        """Raises Stopped once the work was asked to end."""
+        if self._asked.is_set():
+            raise Stopped
+
+
+async def run(pool: ThreadPoolExecutor, work: Callable[[Stop], T]) -> T:
+    """Runs `work` in a thread of the pool. Cancelled, it asks the work to stop and waits until it has.
+
+    Work that was done by then is answered as done, so that a caller is not told that a write failed which did not.
+    """
+    stop = Stop()
+    submitted = pool.submit(work, stop)
+    future = asyncio.wrap_future(submitted)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        stop.ask()
+        if submitted.cancel():
+            raise
+        await asyncio.wait((future,))
+        if future.exception() is not None:
+            raise
+        return future.result()

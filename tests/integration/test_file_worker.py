@@ -1,0 +1,208 @@
+"""The file worker as a process on a real bus: configuration, definitions, calls, deadlines and leaving."""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from isthmus import bus, subjects
+from isthmus.demo import files as demo
+from isthmus.grants import EVERYTHING, Grant, Granted
+from isthmus.messages import FRAME_HEADER, TIMEOUT_HEADER, VERSION_HEADER, Envelope, Principal
+from servers import NatsServer
+
+
+@dataclass
+class Caller:
+    """A gateway, as small as can be, with a file worker of its own."""
+
+    client: Client
+    process: subprocess.Popen[bytes]
+    joined_after: float
+    """Seconds from the start of the process until its sources could be called."""
+    messages: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue[Msg])
+
+    async def ask(self, subject: str) -> dict[str, Any]:
+        await self.client.publish(subject, reply="_INBOX_gateway.srv.test")
+        return json.loads((await asyncio.wait_for(self.messages.get(), 5)).data)
+
+    async def call(
+        self, source: str, tool: str, *, grant: Grant = EVERYTHING, milliseconds: int = 5000, **arguments: object
+    ) -> dict[str, Any]:
+        raw = msgspec.Raw(json.dumps(arguments).encode())
+        granted = {f"file.{source}": Granted.of([grant])}
+        await self.client.publish(
+            subjects.call("file", source, tool),
+            msgspec.json.encode(Envelope("c1", Principal("u", "c", "default"), granted, raw)),
+            reply="_INBOX_gateway.file.test.c1",
+            headers={VERSION_HEADER: "1", TIMEOUT_HEADER: str(milliseconds)},
+        )
+        while True:
+            message = await asyncio.wait_for(self.messages.get(), 10)
+            if FRAME_HEADER not in (message.headers or {}):
+                return json.loads(message.data)
+
+
+@asynccontextmanager
+async def file_worker(nats: NatsServer, **environment: str) -> AsyncGenerator[Caller]:
+    client = await bus.connect(nats.settings("gateway"), "gateway")
+    joined = await client.subscribe(subjects.CATALOG_CHANGED)
+    await client.flush()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isthmus_file_worker"],
+        env={**os.environ, **nats.environment("file_worker"), **environment},
+    )
+    try:
+        await joined.next_msg(10)
+        caller = Caller(client, process, time.monotonic() - began)
+        await client.subscribe("_INBOX_gateway.file.test.*", cb=caller.messages.put)
+        await client.subscribe("_INBOX_gateway.srv.test", cb=caller.messages.put)
+        await client.flush()
+        yield caller
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 10)
+        await client.close()
+
+
+def stores(**folders: dict[str, Any]) -> str:
+    return json.dumps(folders)
+
+
+async def test_stores_come_from_the_file_and_the_environment(nats: NatsServer, tmp_path: Path) -> None:
+    demo.create(tmp_path / "demo")
+    (tmp_path / "isthmus.toml").write_text(
+        f'[files.shared]\npath = "{tmp_path}/demo"\ndescription = "What we share"\n'
+        '[databases.sales]\nurl = "${NOT_SET_FOR_THIS_WORKER}"\n'
+    )
+    writable = stores(drafts={"path": str(tmp_path / "missing"), "access": "read-write", "title": "Our drafts"})
+    config = str(tmp_path / "isthmus.toml")
+    async with file_worker(nats, ISTHMUS_CONFIG=config, ISTHMUS_FILES=writable) as caller:
+        info = await caller.ask("$SRV.INFO.file-worker")
+        shown = {endpoint["name"]: endpoint["metadata"] for endpoint in info["endpoints"]}
+        assert {name: (m["engine"], m["title"], m["description"], m["access"]) for name, m in shown.items()} == {
+            "shared": ("folder", "Shared", "What we share", "read-only"),
+            "drafts": ("folder", "Our drafts", "", "read-write"),
+        }
+        assert str(tmp_path) not in str(info)
+        tools = {
+            name: [t["name"] for t in (await caller.ask(subjects.tools("file", m["definitions"])))["tools"]]
+            for name, m in shown.items()
+        }
+        assert tools == {
+            "shared": ["list_files", "read_file"],
+            "drafts": ["create_folder", "delete_file", "list_files", "read_file", "write_file"],
+        }
+        listed = await caller.call("shared", "list_files", store="shared", recursive=True, pattern="*.csv")
+        assert [entry["path"] for entry in listed["structuredContent"]["entries"]] == ["reports/monthly-sales.csv"]
+        missing = await caller.call("drafts", "list_files")
+        assert missing["content"][0]["text"] == "The store drafts cannot be reached at the moment."
+
+
+async def test_the_definitions_tell_a_model_what_to_send(nats: NatsServer, tmp_path: Path) -> None:
+    files = stores(drafts={"path": str(tmp_path), "access": "read-write"})
+    async with file_worker(nats, ISTHMUS_FILES=files) as caller:
+        info = await caller.ask("$SRV.INFO.file-worker")
+        digest = info["endpoints"][0]["metadata"]["definitions"]
+        tools = {tool["name"]: tool for tool in (await caller.ask(subjects.tools("file", digest)))["tools"]}
+    for tool in tools.values():
+        assert tool["sources"] == {"store": "file"}
+        assert tool["description"].endswith(".")
+        assert all("description" in argument for argument in tool["inputSchema"]["properties"].values())
+        assert tool["inputSchema"]["additionalProperties"] is False
+        assert tool["outputSchema"]["type"] == "object"
+    assert {name: (tool["scope"], tool["annotations"]["readOnlyHint"]) for name, tool in tools.items()} == {
+        "list_files": ("files:read", True),
+        "read_file": ("files:read", True),
+        "write_file": ("files:write", False),
+        "create_folder": ("files:write", False),
+        "delete_file": ("files:write", False),
+    }
+    assert tools["delete_file"]["annotations"]["destructiveHint"] is True
+    assert tools["create_folder"]["annotations"]["idempotentHint"] is True
+
+
+async def test_a_file_goes_over_the_bus_and_back(nats: NatsServer, tmp_path: Path) -> None:
+    data = os.urandom(4_000_000)
+    files = stores(drafts={"path": str(tmp_path / "drafts"), "access": "read-write"})
+    (tmp_path / "drafts").mkdir()
+    async with file_worker(nats, ISTHMUS_FILES=files) as caller:
+        content = base64.b64encode(data).decode()
+        written = await caller.call("drafts", "write_file", path="in/a.bin", content=content, encoding="base64")
+        assert written["structuredContent"] == {"path": "in/a.bin", "size": 4_000_000, "created": True}
+        assert (tmp_path / "drafts/in/a.bin").read_bytes() == data
+        part = await caller.call("drafts", "read_file", path="in/a.bin", encoding="base64", offset=3_900_000)
+        assert base64.b64decode(part["structuredContent"]["content"]) == data[3_900_000:]
+
+
+async def test_the_largest_image_fits_the_bus(nats: NatsServer, tmp_path: Path) -> None:
+    image = b"\x89PNG\r\n\x1a\n" + os.urandom(4 * 1024 * 1024 - 8)
+    (tmp_path / "a.png").write_bytes(image)
+    async with file_worker(nats, ISTHMUS_FILES=stores(shared={"path": str(tmp_path)})) as caller:
+        result = await caller.call("shared", "read_file", path="a.png")
+    assert base64.b64decode(result["content"][1]["data"]) == image
+
+
+async def test_grants_reach_the_store_through_the_bus(nats: NatsServer, tmp_path: Path) -> None:
+    demo.create(tmp_path)
+    reader = Grant(("file.shared",), ("read",), ("reports/**",))
+    async with file_worker(nats, ISTHMUS_FILES=stores(shared={"path": str(tmp_path)})) as caller:
+        listed = await caller.call("shared", "list_files", grant=reader)
+        assert listed["content"][0]["text"] == "reports/"
+        hidden = await caller.call("shared", "read_file", grant=reader, path="handbook.txt")
+        assert hidden["content"][0]["text"] == "There is no handbook.txt. There is reports."
+
+
+async def test_a_deadline_frees_the_worker_for_the_next_call(nats: NatsServer, tmp_path: Path) -> None:
+    with (tmp_path / "huge.log").open("wb") as file:
+        file.truncate(4_000_000_000)
+    files = stores(shared={"path": str(tmp_path), "limit": 1})
+    async with file_worker(nats, ISTHMUS_FILES=files) as caller:
+        slow: dict[str, Any] = {"path": "huge.log", "encoding": "utf-8", "start_line": 2}
+        late = await caller.call("shared", "read_file", milliseconds=200, **slow)
+        assert late["_meta"] == {"isthmus/error": "deadline_exceeded"}
+        assert (await caller.call("shared", "list_files"))["isError"] is False
+
+
+async def test_the_worker_starts_quickly_and_leaves_in_order(nats: NatsServer, tmp_path: Path) -> None:
+    async with file_worker(nats, ISTHMUS_FILES=stores(shared={"path": str(tmp_path)})) as caller:
+        assert caller.joined_after < 3
+    assert caller.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ('{"reports": {"path": "x", "acess": "read-only"}}', "has an unknown key `acess`. Did you mean access?"),
+        ('{"reports": {}}', "missing required field `path`"),
+        ('{"reports": {"path": "x", "access": "all"}}', "access"),
+        ('{"Re ports": {"path": "x"}}', "'Re ports' cannot be the name of a source"),
+        ("{", "ISTHMUS_FILES is not a JSON object of sources"),
+    ],
+)
+def test_a_wrong_configuration_ends_the_worker_with_one_sentence(files: str, sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "isthmus_file_worker"],
+        env={**os.environ, "ISTHMUS_FILES": files},
+        capture_output=True,
+        timeout=20,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,182 @@
+"""`list_files`: order, pages, patterns, and what a caller does not see."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isthmus_file_worker import listing
+from stores import Store, fill
+
+TREE = {
+    "a/b.txt": "b",
+    "a/deep/er/c.csv": "c",
+    "a.txt": "a",
+    "a-b.csv": "ab",
+    "z/last.csv": "last",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    fill(tmp_path, dict(TREE))
+    return Store.over(tmp_path)
+
+
+async def test_a_folder_lists_its_entries_with_size_and_time(store: Store) -> None:
+    os.utime(store.root / "a.txt", (1790755200, 1790755200))
+    answer = await store.ask("list_files", pattern="a*")
+    assert answer == {
+        "path": "",
+        "entries": [
+            {"path": "a", "kind": "folder", "size": None, "modified": answer["entries"][0]["modified"]},
+            {"path": "a-b.csv", "kind": "file", "size": 2, "modified": answer["entries"][1]["modified"]},
+            {"path": "a.txt", "kind": "file", "size": 1, "modified": "2026-09-30T08:00:00Z"},
+        ],
+        "truncated": False,
+        "next_cursor": None,
+    }
+
+
+async def test_the_text_for_the_model_is_one_line_an_entry(store: Store) -> None:
+    os.utime(store.root / "a.txt", (1790755200, 1790755200))
+    result = await store.call("list_files", limit=3)
+    lines = result["content"][0]["text"].splitlines()
+    assert lines[0] == "a/"
+    assert lines[2] == "a.txt\t1\t2026-09-30T08:00:00Z"
+    assert lines[3].startswith("There is more: call again with cursor")
+
+
+async def test_a_recursive_list_is_in_the_order_of_whole_paths(store: Store) -> None:
+    listed = await store.listed(recursive=True)
+    assert listed == sorted(store.tree())
+
+
+async def test_pages_join_to_the_whole(store: Store) -> None:
+    pages: list[str] = []
+    cursor = None
+    while True:
+        answer = await store.ask("list_files", recursive=True, limit=1, cursor=cursor)
+        pages += [entry["path"] for entry in answer["entries"]]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    assert pages == sorted(store.tree())
+
+
+async def test_a_page_goes_on_after_its_last_entry_was_deleted(store: Store) -> None:
+    first = await store.ask("list_files", limit=2)
+    (store.root / "a-b.csv").unlink()
+    assert await store.listed(cursor=first["next_cursor"]) == ["a.txt", "z"]
+
+
+async def test_a_folder_with_more_names_than_a_batch_is_listed_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "BATCH", 2)
+    assert await store.listed(recursive=True) == sorted(store.tree())
+
+
+NAMES = st.sampled_from(["a", "a.", "a-", "a0", "b", "B", "ä", "a b"])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=st.sets(st.lists(NAMES, min_size=1, max_size=3).map("/".join), max_size=12), limit=st.integers(1, 5))
+async def test_any_tree_is_listed_whole_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, files: set[str], limit: int
+) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    for path in sorted(files, key=len, reverse=True):
+        if not any((root / parent).is_file() for parent in Path(path).parents) and not (root / path).exists():
+            fill(root, {path: "x"})
+    store = Store.over(root)
+    listed: list[str] = []
+    cursor = None
+    while cursor is not None or not listed:
+        page = await store.ask("list_files", recursive=True, limit=limit, cursor=cursor)
+        listed += [entry["path"] for entry in page["entries"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert listed == sorted(store.tree())
+
+
+async def test_a_pattern_with_a_slash_looks_into_folders(store: Store) -> None:
+    assert await store.listed(pattern="*.csv") == ["a-b.csv"]
+    assert await store.listed(pattern="*.csv", recursive=True) == ["a-b.csv", "a/deep/er/c.csv", "z/last.csv"]
+    assert await store.listed(pattern="a/**/*.csv") == ["a/deep/er/c.csv"]
+    assert await store.listed(path="a", pattern="deep/*/c.csv") == ["a/deep/er/c.csv"]
+
+
+async def test_nothing_found_is_said(store: Store) -> None:
+    result = await store.call("list_files", path="a", pattern="*.pdf")
+    assert result["content"][0]["text"] == "There is nothing to list in a."
+    assert result["structuredContent"]["entries"] == []
+
+
+async def test_a_missing_folder_and_a_file_are_told_apart(store: Store) -> None:
+    code, sentence = await store.refused("list_files", path="a.txtt")
+    assert (code, sentence.split(" Did")[0]) == ("not_found", "There is no a.txtt.")
+    assert "a.txt" in sentence
+    assert await store.refused("list_files", path="a.txt") == (
+        "invalid_arguments",
+        "a.txt is a file; use read_file.",
+    )
+
+
+@pytest.mark.parametrize("cursor", ["x", "ÿ", "_w==", "a/b"])
+async def test_a_made_up_cursor_is_refused(store: Store, cursor: str) -> None:
+    code, sentence = await store.refused("list_files", cursor=cursor)
+    assert code == "invalid_arguments"
+    assert sentence == "That cursor is not one that list_files returned."
+
+
+async def test_links_special_files_and_names_that_no_path_has_are_left_out(store: Store) -> None:
+    root = store.root
+    (root / "link").symlink_to("/etc")
+    (root / "a/link").symlink_to("b.txt")
+    os.mkfifo(root / "fifo")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(root / "s"))
+    (root / "new\nline").write_text("x")
+    (root / "back\\slash").write_text("x")
+    (Path(os.fsdecode(bytes(root) + b"/\xff\xfe"))).write_text("x")
+    fill(root, {".isthmus/connection.json": "{}", ".isthmus-0123": "half"})
+    assert await store.listed(recursive=True) == sorted(TREE.keys() | {"a", "a/deep", "a/deep/er", "z"})
+
+
+async def test_a_tree_too_deep_for_paths_is_listed_as_far_as_paths_go(tmp_path: Path) -> None:
+    store = Store.over(tmp_path)
+    path = tmp_path.joinpath(*["d"] * 120)
+    path.mkdir(parents=True)
+    assert len(await store.listed(recursive=True)) == 100
+
+
+async def test_what_may_not_be_read_is_not_listed(store: Store) -> None:
+    fill(store.root, {"public/open.txt": "x", "public/sub/open.csv": "x", "private/secret.txt": "x", "public2": "x"})
+    caller = store.granted("public/**")
+    assert await caller.listed(recursive=True) == ["public", "public/open.txt", "public/sub", "public/sub/open.csv"]
+    assert await caller.listed() == ["public"]
+    assert await caller.listed(path="public", pattern="*.csv", recursive=True) == ["public/sub/open.csv"]
+
+
+async def test_a_hidden_folder_is_answered_like_an_absent_one(store: Store) -> None:
+    fill(store.root, {"public/open.txt": "x", "private/secret.txt": "x"})
+    caller = store.granted("public/**")
+    for tool in ("list_files", "read_file"):
+        hidden = await caller.refused(tool, path="private/secret.txt")
+        absent = await caller.refused(tool, path="privatf/secret.txt")
+        assert hidden == ("not_found", "There is no private/secret.txt.")
+        assert absent == ("not_found", "There is no privatf/secret.txt.")
+    assert (await caller.refused("list_files", path="private"))[0] == "not_found"
+    assert "private" not in (await caller.refused("list_files", path="privat"))[1].removeprefix("There is no privat.")
+
+
+async def test_a_file_that_stands_where_a_folder_might_be_read_stays_hidden(store: Store) -> None:
+    fill(store.root, {"public": "a file, not a folder"})
+    caller = store.granted("public/**")
+    assert await caller.listed() == []
+    assert (await caller.refused("read_file", path="public"))[0] == "not_found"
+    assert (await caller.refused("list_files", path="public"))[0] == "not_found"

@@ -1,0 +1,185 @@
+"""`read_file`: texts of any size and encoding, images and sounds, bytes."""
+
+import asyncio
+import base64
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from isthmus.demo import files as demo
+from stores import Store, fill
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    fill(tmp_path, {"a.txt": "one\ntwo\nthree\n", "notes/ü.md": "# Ümläute\n"})
+    return Store.over(tmp_path)
+
+
+async def test_a_text_is_read_whole_with_its_facts(store: Store) -> None:
+    os.utime(store.root / "a.txt", (1790755200, 1790755200))
+    result = await store.call("read_file", path="a.txt")
+    assert result["content"] == [{"type": "text", "text": "one\ntwo\nthree\n"}]
+    assert result["structuredContent"] == {
+        "path": "a.txt",
+        "kind": "text",
+        "size": 14,
+        "modified": "2026-09-30T08:00:00Z",
+        "media_type": None,
+        "encoding": "utf-8",
+        "content": "one\ntwo\nthree\n",
+        "start_line": 1,
+        "lines": 3,
+        "truncated": False,
+        "next_line": None,
+        "next_offset": None,
+    }
+
+
+async def test_a_part_of_a_text_says_how_to_go_on(store: Store) -> None:
+    result = await store.call("read_file", path="a.txt", start_line=2, limit=1)
+    assert [part["text"] for part in result["content"]] == [
+        "two\n",
+        "[Lines 2 to 2; there is more: go on with start_line=3.]",
+    ]
+    rest = await store.ask("read_file", path="a.txt", start_line=3, limit=1)
+    assert (rest["content"], rest["truncated"]) == ("three\n", False)
+
+
+async def test_lines_after_the_end_are_said_not_to_be_there(store: Store) -> None:
+    assert await store.refused("read_file", path="a.txt", start_line=4) == (
+        "not_found",
+        "a.txt has fewer than 4 lines.",
+    )
+
+
+async def test_a_long_text_comes_in_parts_of_256_kilobytes_that_join_to_the_whole(store: Store) -> None:
+    whole = "".join(f"{number}: Überschrift und ein langer Satz dazu\r\n" for number in range(30_000))
+    fill(store.root, {"long.txt": whole})
+    parts: list[str] = []
+    line = 1
+    while line:
+        part = await store.ask("read_file", path="long.txt", start_line=line)
+        assert len(part["content"].encode()) <= 256 * 1024
+        parts.append(part["content"])
+        line = part["next_line"]
+    assert len(parts) == 6
+    assert "".join(parts) == whole
+
+
+async def test_a_line_longer_than_an_answer_is_cut_and_said_to_be(store: Store) -> None:
+    fill(store.root, {"one-line.json": "x" * 300_000 + "\nnext\n"})
+    result = await store.call("read_file", path="one-line.json")
+    assert result["structuredContent"]["content"] == "x" * 256 * 1024
+    assert result["structuredContent"]["next_line"] == 2
+    assert "Line 1 is longer than an answer may be and is cut" in result["content"][1]["text"]
+    assert (await store.ask("read_file", path="one-line.json", start_line=2))["content"] == "next\n"
+
+
+async def test_another_encoding_is_found_or_told(store: Store) -> None:
+    text = "Größere Übersicht über die Geschäfte des Jahres für alle Häuser in Köln und Zürich.\n" * 5
+    fill(store.root, {"old.txt": text.encode("cp1252"), "wide.txt": text.encode("utf-16")})
+    assert (await store.ask("read_file", path="old.txt"))["content"] == text
+    assert (await store.ask("read_file", path="wide.txt"))["content"] == text
+    told = await store.ask("read_file", path="old.txt", encoding="windows-1252")
+    assert (told["content"], told["encoding"]) == (text, "windows-1252")
+
+
+async def test_a_wrong_encoding_is_refused(store: Store) -> None:
+    fill(store.root, {"old.txt": "Größe".encode("cp1252")})
+    assert (await store.refused("read_file", path="old.txt", encoding="utf-8"))[1] == (
+        "The file is not valid utf-8; leave out the encoding to have it found."
+    )
+    for encoding in ("klingon", "hex", "zlib", "idna", "../secret", "undefined"):
+        code, _ = await store.refused("read_file", path="old.txt", encoding=encoding)
+        assert code == "invalid_arguments"
+
+
+async def test_bytes_that_do_not_decode_later_on_are_shown_as_such(store: Store) -> None:
+    fill(store.root, {"mixed.log": b"fine\n" * 20_000 + b"\xff bad\n"})
+    result = await store.call("read_file", path="mixed.log", start_line=20_001)
+    assert result["structuredContent"]["content"] == "\ufffd bad\n"
+    assert result["content"][1]["text"] == "[Some bytes are not valid utf-8 and show as \ufffd.]"
+
+
+async def test_an_empty_file_is_said_to_be_empty(store: Store) -> None:
+    fill(store.root, {"empty": ""})
+    result = await store.call("read_file", path="empty")
+    assert result["content"] == [{"type": "text", "text": "[The file is empty.]"}]
+    assert result["structuredContent"]["content"] == ""
+
+
+async def test_an_image_comes_as_an_image(store: Store) -> None:
+    demo.create(store.root)
+    result = await store.call("read_file", path="reports/revenue-2026.png")
+    facts, image = result["content"]
+    data = (store.root / "reports/revenue-2026.png").read_bytes()
+    assert facts["text"] == f"reports/revenue-2026.png: image/png, {len(data)} bytes"
+    assert image == {"type": "image", "data": base64.b64encode(data).decode(), "mimeType": "image/png"}
+    assert result["structuredContent"]["kind"] == "image"
+    assert result["structuredContent"]["content"] is None
+
+
+async def test_a_sound_comes_as_a_sound(store: Store) -> None:
+    fill(store.root, {"a.mp3": b"ID3\3\0\0\0\0\0\x0f" + b"\0" * 99})
+    _, sound = (await store.call("read_file", path="a.mp3"))["content"]
+    assert (sound["type"], sound["mimeType"]) == ("audio", "audio/mpeg")
+
+
+async def test_an_image_too_large_to_show_is_refused(store: Store) -> None:
+    fill(store.root, {"big.png": b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)})
+    code, sentence = await store.refused("read_file", path="big.png")
+    assert code == "too_large"
+    assert sentence == (
+        'big.png is image/png of 4194312 bytes, and 4194304 can be shown; encoding "base64" gives its bytes in parts.'
+    )
+
+
+async def test_a_binary_file_is_refused_with_what_to_do_instead(store: Store) -> None:
+    demo.create(store.root)
+    size = (store.root / "reports/price-list-2026.pdf").stat().st_size
+    assert (await store.refused("read_file", path="reports/price-list-2026.pdf"))[1] == (
+        f'reports/price-list-2026.pdf is no text but a PDF document of {size} bytes; encoding "base64" gives its bytes.'
+    )
+
+
+async def test_the_bytes_of_any_file_come_as_base64_in_parts(store: Store) -> None:
+    data = os.urandom(500_000)
+    fill(store.root, {"a.bin": data})
+    parts: list[bytes] = []
+    offset: int | None = 0
+    while offset is not None:
+        part = await store.ask("read_file", path="a.bin", encoding="base64", offset=offset)
+        assert len(part["content"]) <= 256 * 1024
+        parts.append(base64.b64decode(part["content"]))
+        offset = part["next_offset"]
+    assert b"".join(parts) == data
+    assert (await store.ask("read_file", path="a.bin", encoding="base64", offset=10**9))["content"] == ""
+
+
+async def test_a_folder_is_no_file(store: Store) -> None:
+    assert (await store.refused("read_file", path="notes"))[1] == "notes is a folder; use list_files."
+    assert (await store.refused("read_file", path=""))[1] == "The root is a folder; use list_files."
+
+
+async def test_a_misspelled_path_gets_the_near_ones(store: Store) -> None:
+    assert await store.refused("read_file", path="notes/u.md") == (
+        "not_found",
+        "There is no notes/u.md. Did you mean notes/ü.md?",
+    )
+
+
+async def test_a_deadline_stops_the_reading_of_a_long_file(store: Store) -> None:
+    with (store.root / "huge.log").open("wb") as file:
+        file.truncate(2_000_000_000)
+    began = time.monotonic()
+    result = await store.call("read_file", seconds=0.1, path="huge.log", encoding="utf-8", start_line=2)
+    assert result["_meta"] == {"isthmus/error": "deadline_exceeded"}
+    assert time.monotonic() - began < 2
+
+
+async def test_many_files_are_read_at_a_time(store: Store) -> None:
+    answers = await asyncio.gather(*(store.ask("read_file", path="a.txt") for _ in range(100)))
+    assert all(answer["lines"] == 3 for answer in answers)
