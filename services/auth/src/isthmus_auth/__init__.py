@@ -1,0 +1,1 @@
+"""The authorization server and admin console of Isthmus."""

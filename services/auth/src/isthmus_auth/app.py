@@ -1,0 +1,143 @@
+"""The application: routes and resources."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Litestar, Request, Response, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.template import TemplateConfig
+from litestar.types import ASGIApp
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session, sessionmaker
+
+from isthmus import lifetime
+from isthmus.origins import Origins
+from isthmus_auth import consent, endpoints, errors, pages
+from isthmus_auth.answers import Refusal
+from isthmus_auth.authorizations import forget_expired
+from isthmus_auth.database import migrate, open_engine
+from isthmus_auth.headers import with_headers
+from isthmus_auth.outbox import last_recorded
+from isthmus_auth.parameters import FORM, LONGEST_BODY, Parameters
+from isthmus_auth.publisher import Publisher
+from isthmus_auth.seed import seed
+from isthmus_auth.settings import AuthSettings
+from isthmus_auth.signing import SigningKey, load_key
+from isthmus_auth.site import Site
+
+logger = logging.getLogger("isthmus_auth")
+
+STYLE = Path(__file__).parent / "static" / "style.css"
+
+
+def create_app(settings: AuthSettings) -> ASGIApp:
+    """The ASGI application. Files, database and bus are opened when it starts."""
+
+    @asynccontextmanager
+    async def opened(app: Litestar) -> AsyncGenerator[None]:
+        async with open_site(settings) as site:
+            app.state.site = site
+            yield
+
+    environment = Environment(loader=PackageLoader("isthmus_auth"), autoescape=True, undefined=StrictUndefined)
+    app = Litestar(
+        route_handlers=[
+            pages.root,
+            pages.show_sign_in,
+            pages.sign_in,
+            pages.sign_out,
+            pages.admin,
+            consent.show_consent,
+            consent.decide,
+            endpoints.token,
+            endpoints.register,
+            endpoints.metadata,
+            endpoints.jwks,
+            endpoints.service_info,
+            endpoints.healthz,
+            endpoints.readyz,
+            style,
+        ],
+        dependencies={
+            "site": Provide(_site, sync_to_thread=False),
+            "form": Provide(_form),
+            "body_bytes": Provide(_body),
+        },
+        exception_handlers=errors.handlers(),
+        lifespan=[opened],
+        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
+        request_max_body_size=LONGEST_BODY,
+        openapi_config=None,
+        logging_config=None,
+    )
+    return with_headers(app)
+
+
+@asynccontextmanager
+async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
+    """Key, database and publisher, for as long as the app runs."""
+    engine = open_engine(settings)
+    key = await asyncio.to_thread(_prepare, engine, settings)
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    publisher = Publisher(settings, sessions, key.jwks)
+
+    def wake(session: Session) -> None:
+        if last_recorded(session):
+            publisher.wake()
+
+    event.listen(sessions, "after_commit", wake)
+    publishing = asyncio.create_task(publisher.run(), name="publisher")
+    publishing.add_done_callback(_publisher_ended)
+    try:
+        yield Site(Origins.of(settings), sessions, key, publisher)
+    finally:
+        while not publishing.done():  # a cancellation can get lost in nats.connect while no server answers
+            publishing.cancel()
+            await asyncio.wait([publishing], timeout=0.2)
+        engine.dispose()
+
+
+@get("/static/style.css", sync_to_thread=False, cache_control=None)
+def style() -> Response[bytes]:
+    """The one stylesheet."""
+    return Response(STYLE.read_bytes(), media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+
+
+def _prepare(engine: Engine, settings: AuthSettings) -> SigningKey:
+    """Makes sure of the folder, the schema, what is in it from the start, and the key."""
+    folder = Path(settings.data_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with engine.begin() as connection, Session(connection) as session:
+        migrate(connection)
+        seed(session, settings)
+        forget_expired(session)
+        session.flush()
+    return load_key(folder)
+
+
+def _publisher_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.critical("the publisher of policy ended", exc_info=error)
+        lifetime.fail("policy can no longer be published")
+
+
+def _site(state: State) -> Site:
+    return state.site
+
+
+async def _form(request: Request[Any, Any, Any]) -> Parameters:
+    kind = request.headers.get("content-type", FORM).partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise Refusal(415, f"Send the parameters as {FORM}.")
+    return Parameters.parse(await request.body(), LONGEST_BODY)
+
+
+async def _body(request: Request[Any, Any, Any]) -> bytes:
+    return await request.body()

@@ -1,0 +1,65 @@
+"""The life of an authorization: granted, renewed, revoked, forgotten. Each step is told to the gateways."""
+
+import time
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from isthmus import policy
+from isthmus_auth import outbox
+from isthmus_auth.hashing import random_id
+from isthmus_auth.models import Authorization, BrowserSession, Client, Revocation
+from isthmus_auth.requested import Resource
+from isthmus_auth.signing import ACCESS_LIFETIME
+
+CODE_LIFETIME = 60
+"""Seconds that an authorization code is valid."""
+
+REFRESH_LIFETIME = 7 * 24 * 3600
+"""Seconds that a refresh token is valid."""
+
+
+def grant(session: Session, client: Client, account_id: str, resource: Resource, scope: str) -> Authorization:
+    """A new session of the client, with the account's consent."""
+    now = int(time.time())
+    authorization = Authorization(
+        sid=random_id(),
+        client_id=client.client_id,
+        account_id=account_id,
+        namespace=resource.namespace,
+        resource=resource.url,
+        scope=scope,
+        created_at=now,
+        expires_at=now,
+    )
+    session.add(authorization)
+    renew(session, authorization, client)
+    return authorization
+
+
+def renew(session: Session, authorization: Authorization, client: Client) -> None:
+    """Lets the authorization live as long as the tokens that can be issued now."""
+    refreshes = client.check_grant_type("refresh_token")
+    lifetime = REFRESH_LIFETIME if refreshes else CODE_LIFETIME + ACCESS_LIFETIME + policy.CLOCK_LEEWAY
+    authorization.expires_at = int(time.time()) + lifetime
+    outbox.record(session, policy.key("consent", authorization.sid), policy.Consent(), authorization.expires_at)
+
+
+def revoke(session: Session, authorization: Authorization) -> None:
+    """Ends the authorization: no token of it is valid any more."""
+    now = int(time.time())
+    if authorization.revoked_at is not None:
+        return
+    authorization.revoked_at = now
+    key = policy.key("revoked", "session", authorization.sid)
+    before, expires_at = now + 1, now + ACCESS_LIFETIME + policy.CLOCK_LEEWAY
+    session.merge(Revocation(key=key, before=before, expires_at=expires_at))
+    outbox.record(session, key, policy.Revoked(before), expires_at)
+    outbox.record(session, policy.key("consent", authorization.sid), None)
+
+
+def forget_expired(session: Session) -> None:
+    """Deletes what no longer matters: codes and refresh tokens go with their authorization."""
+    now = int(time.time())
+    for table in (Authorization, BrowserSession, Revocation):
+        session.execute(delete(table).where(table.expires_at < now))

@@ -1,0 +1,127 @@
+"""The endpoints that programs use: tokens, registration, metadata, health."""
+
+from typing import Any
+
+import msgspec
+from anyio import to_thread
+from authlib.oauth2.rfc6749 import InvalidRequestError
+from litestar import MediaType, Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from isthmus.scopes import SCOPES
+from isthmus_auth.answers import Refusal, json_answer
+from isthmus_auth.clients import GRANT_TYPES, Registered
+from isthmus_auth.clients import register as register_client
+from isthmus_auth.models import Service
+from isthmus_auth.outbox import last_recorded
+from isthmus_auth.parameters import Parameters
+from isthmus_auth.requested import OFFLINE
+from isthmus_auth.server import AUTH_METHODS, Answer, ProtocolRequest
+from isthmus_auth.site import Site
+
+PUBLISHED_WITHIN = 1.0
+"""Seconds that a token waits for the gateways to know its session."""
+
+FRESH = {"Cache-Control": "public, max-age=300"}
+
+
+class ServiceInfo(msgspec.Struct, frozen=True):
+    """What a client needs to know to reach an MCP service; nothing secret."""
+
+    mcp_endpoint: str
+    issuer: str
+    namespace: str
+    label: str
+    description: str
+
+
+@post("/token")
+async def token(
+    request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
+) -> Response[bytes]:
+    """The token endpoint (RFC 6749, section 3.2)."""
+    if form.repeated():
+        raise InvalidRequestError("A parameter was sent more than once.")
+    protocol = ProtocolRequest("POST", form, request.headers.get("authorization", ""))
+    answer, change = await to_thread.run_sync(_token, site, protocol)
+    if change:
+        await site.publisher.wait_for(change, PUBLISHED_WITHIN)
+    return json_answer(answer)
+
+
+@post("/register", sync_to_thread=True)
+def register(site: NamedDependency[Site], body_bytes: NamedDependency[bytes]) -> Registered:
+    """Dynamic client registration (RFC 7591), open to all: a client alone may do nothing."""
+    with site.sessions.begin() as session:
+        return register_client(session, body_bytes)
+
+
+@get("/.well-known/oauth-authorization-server", sync_to_thread=False)
+def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
+    """What this server can do (RFC 8414)."""
+    issuer = site.origins.issuer
+    described: dict[str, object] = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "registration_endpoint": f"{issuer}/register",
+        "jwks_uri": f"{issuer}/jwks",
+        "scopes_supported": [*SCOPES, OFFLINE],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+    return Response(described, headers=FRESH)
+
+
+@get("/jwks", sync_to_thread=False)
+def jwks(site: NamedDependency[Site]) -> Response[bytes]:
+    """The keys that access tokens are signed with (RFC 7517)."""
+    return Response(site.key.jwks, media_type=MediaType.JSON, headers=FRESH)
+
+
+@get("/mcp-services/{namespace:str}", sync_to_thread=True)
+def service_info(namespace: FromPath[str], site: NamedDependency[Site]) -> ServiceInfo:
+    """How to reach one MCP service."""
+    with site.sessions.begin() as session:
+        service = session.get(Service, namespace) if namespace.isalnum() else None
+        if service is None:
+            raise Refusal(404, "There is no MCP service of that namespace.")
+        return ServiceInfo(
+            mcp_endpoint=site.origins.endpoint("" if service.is_default else service.namespace),
+            issuer=site.origins.issuer,
+            namespace=service.namespace,
+            label=service.label,
+            description=service.description,
+        )
+
+
+@get("/healthz", sync_to_thread=False, media_type=MediaType.TEXT)
+def healthz() -> str:
+    """Serving."""
+    return "ok\n"
+
+
+@get("/readyz", sync_to_thread=True)
+def readyz(site: NamedDependency[Site]) -> Response[str]:
+    """Serving, and the database answers."""
+    try:
+        with site.sessions.begin() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        return Response("the database does not answer\n", status_code=503, media_type=MediaType.TEXT)
+    return Response("ok\n", media_type=MediaType.TEXT)
+
+
+def _token(site: Site, protocol: ProtocolRequest) -> tuple[Answer, int]:
+    """The answer, and the last change of policy that goes with it."""
+    with site.sessions.begin() as session:
+        answer = site.server(session).answer_token(protocol)
+        session.flush()
+        return answer, last_recorded(session)

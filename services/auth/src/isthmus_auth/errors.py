@@ -1,0 +1,62 @@
+"""Errors turned into answers: JSON for programs, a page for people, and nothing about how it works inside."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from authlib.oauth2 import OAuth2Error
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from isthmus_auth.answers import Refusal, error_page, json_answer
+from isthmus_auth.headers import SHARED
+from isthmus_auth.server import Answer
+
+logger = logging.getLogger("isthmus_auth")
+
+SENTENCES = {
+    404: "There is no such page.",
+    405: "That cannot be done here.",
+    413: "The request is too long.",
+}
+
+
+def handlers() -> dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]:
+    """Who answers for which exception."""
+    return {
+        OAuth2Error: _protocol_error,
+        HTTPException: _http_error,
+        OperationalError: _no_database,
+        PoolTimeoutError: _no_database,
+        Exception: _unexpected,
+    }
+
+
+def _protocol_error(request: Request[Any, Any, Any], error: OAuth2Error) -> Response[Any]:
+    description = error.description or "The request is not valid."
+    return _answer(request, error.status_code, error.error or "invalid_request", description)
+
+
+def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    known = SENTENCES.get(error.status_code, "The request is not valid.")
+    return _answer(request, error.status_code, "invalid_request", error.detail if isinstance(error, Refusal) else known)
+
+
+def _no_database(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    logger.error("the database does not answer: %s", type(error).__name__)
+    sentence = "The server cannot answer at the moment. Try again in a minute."
+    return _answer(request, 503, "temporarily_unavailable", sentence)
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(request, 500, "server_error", "Something went wrong here; the log of the server has the reason.")
+
+
+def _answer(request: Request[Any, Any, Any], status: int, code: str, sentence: str) -> Response[Any]:
+    path = request.url.path
+    if path in SHARED or path.startswith("/mcp-services/"):
+        return json_answer(Answer(status, {"error": code, "error_description": sentence}))
+    return error_page(sentence, status)

@@ -1,0 +1,210 @@
+"""The tables. Times are seconds since the epoch; secrets are stored as digests alone."""
+
+import time
+from typing import Any
+
+from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Integer, LargeBinary, String, Table, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from isthmus_auth.hashing import same_secret
+from isthmus_auth.redirects import is_loopback, redirect_matches
+
+
+class Base(DeclarativeBase):
+    """What all tables have in common."""
+
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy's own declaration)
+        int: BigInteger,
+        str: Text,
+        bytes: LargeBinary,
+        list[str]: JSON,
+        list[dict[str, Any]]: JSON,
+        dict[str, str]: JSON,
+    }
+
+
+account_roles = Table(
+    "account_roles",
+    Base.metadata,
+    Column("account_id", String(255), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("role_id", String(64), ForeignKey("roles.id", ondelete="CASCADE"), primary_key=True),
+)
+
+
+class Role(Base):
+    """A named set of grants."""
+
+    __tablename__ = "roles"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str]
+    grants: Mapped[list[dict[str, Any]]]
+    """`isthmus.grants.Grant`, as JSON: opaque here."""
+
+
+class Account(Base):
+    """A person, or a client that acts for itself: then the id is the client's."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    email: Mapped[str | None] = mapped_column(String(320), unique=True)
+    password_hash: Mapped[str | None]
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    disabled: Mapped[bool] = mapped_column(default=False)
+    attributes: Mapped[dict[str, str]] = mapped_column(default=dict)
+    created_at: Mapped[int] = mapped_column(default=lambda: int(time.time()))
+    roles: Mapped[list[Role]] = relationship(secondary=account_roles, order_by=Role.id)
+
+
+class Service(Base):
+    """An MCP service: one namespace below `/mcp/`."""
+
+    __tablename__ = "services"
+
+    namespace: Mapped[str] = mapped_column(String(64), primary_key=True)
+    label: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    is_default: Mapped[bool] = mapped_column(default=False)
+    sources: Mapped[list[str]]
+    roles: Mapped[list[str]]
+    clients: Mapped[list["Client"]] = relationship(back_populates="service")
+
+
+class Client(Base, ClientMixin):
+    """An OAuth client (RFC 6749, section 2), in the terms that Authlib asks it in."""
+
+    __tablename__ = "clients"
+
+    client_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    secret_hash: Mapped[str | None]
+    """None: a public client."""
+    name: Mapped[str]
+    namespace: Mapped[str | None] = mapped_column(String(64), ForeignKey("services.namespace", ondelete="CASCADE"))
+    """The one service that the client belongs to; None: it may ask for any."""
+    grant_types: Mapped[list[str]]
+    redirect_uris: Mapped[list[str]]
+    any_loopback: Mapped[bool] = mapped_column(default=False)
+    """Whether every redirect to the user's own computer will do."""
+    created_at: Mapped[int] = mapped_column(default=lambda: int(time.time()))
+    service: Mapped[Service | None] = relationship(back_populates="clients")
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str:
+        return self.redirect_uris[0] if len(self.redirect_uris) == 1 else ""
+
+    def get_allowed_scope(self, scope: object) -> str:
+        """All that was asked for: which scopes there are, and which of them are granted, is decided elsewhere."""
+        return str(scope or "")
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        if self.any_loopback and is_loopback(redirect_uri):
+            return True
+        return any(redirect_matches(registered, redirect_uri) for registered in self.redirect_uris)
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return self.secret_hash is not None and same_secret(client_secret, self.secret_hash)
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        """Both ways to send the secret prove the same; without one there is nothing to send."""
+        return (method == "none") == (self.secret_hash is None)
+
+    def check_response_type(self, response_type: str) -> bool:
+        """True: the one response type there is was checked before."""
+        return True
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in self.grant_types
+
+
+class Authorization(Base):
+    """What an account granted to a client: a session of that client, named by `sid` in its tokens."""
+
+    __tablename__ = "authorizations"
+
+    sid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(255), ForeignKey("clients.client_id", ondelete="CASCADE"))
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"))
+    namespace: Mapped[str] = mapped_column(String(64), ForeignKey("services.namespace", ondelete="CASCADE"))
+    resource: Mapped[str]
+    scope: Mapped[str]
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    revoked_at: Mapped[int | None]
+    account: Mapped[Account] = relationship()
+
+
+class AuthorizationCode(Base, AuthorizationCodeMixin):
+    """A code of an authorization; used ones stay, so that a second use is recognized."""
+
+    __tablename__ = "authorization_codes"
+
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sid: Mapped[str] = mapped_column(String(64), ForeignKey("authorizations.sid", ondelete="CASCADE"), index=True)
+    redirect_uri: Mapped[str]
+    """As the client sent it; empty: it sent none."""
+    code_challenge: Mapped[str]
+    expires_at: Mapped[int]
+    used_at: Mapped[int | None]
+    authorization: Mapped[Authorization] = relationship()
+
+    def get_redirect_uri(self) -> str:
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        return self.authorization.scope
+
+
+class RefreshToken(Base, TokenMixin):
+    """A refresh token of an authorization; replaced ones stay, so that a second use is recognized."""
+
+    __tablename__ = "refresh_tokens"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sid: Mapped[str] = mapped_column(String(64), ForeignKey("authorizations.sid", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[int]
+    rotated_at: Mapped[int | None]
+    authorization: Mapped[Authorization] = relationship()
+
+    def check_client(self, client: Client) -> bool:
+        return self.authorization.client_id == client.client_id
+
+    def get_scope(self) -> str:
+        return self.authorization.scope
+
+
+class BrowserSession(Base):
+    """Somebody who signed in with a browser."""
+
+    __tablename__ = "browser_sessions"
+
+    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"))
+    expires_at: Mapped[int] = mapped_column(index=True)
+    account: Mapped[Account] = relationship()
+
+
+class Revocation(Base):
+    """Tokens issued before a time are void, for as long as one of them could still be valid."""
+
+    __tablename__ = "revocations"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    before: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+
+
+class Outbox(Base):
+    """A change of policy on its way to the bus, written together with what it tells."""
+
+    __tablename__ = "outbox"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  (SQLAlchemy's own declaration)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    key: Mapped[str]
+    value: Mapped[bytes | None]
+    """None: the entry is deleted."""
+    expires_at: Mapped[int | None]

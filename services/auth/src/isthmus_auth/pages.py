@@ -1,0 +1,136 @@
+"""The pages that people see: sign-in, the admin console, and what went wrong."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from anyio import to_thread
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.response import Redirect, Template
+from sqlalchemy import select
+
+from isthmus_auth.answers import Refusal, see_other
+from isthmus_auth.browser import (
+    Browser,
+    account_of,
+    begin_session,
+    check_form,
+    end_session,
+    session_cookie,
+)
+from isthmus_auth.hashing import verify_password
+from isthmus_auth.models import Account, Service
+from isthmus_auth.parameters import Parameters
+from isthmus_auth.site import Site
+
+SIGN_IN = "/sign-in"
+ADMIN = "/admin/"
+
+
+class ServiceRow(msgspec.Struct, frozen=True):
+    """One line of the console."""
+
+    label: str
+    namespace: str
+    description: str
+    endpoint: str
+    client_ids: list[str]
+
+
+def sign_in_first(browser: Browser, site: Site, then: str) -> Redirect:
+    """To the sign-in page, and from there to where the browser wanted to go."""
+    return see_other(f"{SIGN_IN}?{urlencode({'next': then})}", session_cookie(site.origins, browser.id))
+
+
+@get("/", sync_to_thread=False)
+def root() -> Redirect:
+    """There is nothing else here."""
+    return see_other(ADMIN)
+
+
+@get(SIGN_IN, sync_to_thread=False)
+def show_sign_in(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template:
+    """The sign-in form."""
+    then = Parameters.parse(request.scope["query_string"]).get("next")
+    return _sign_in_page(Browser.of(request, site.origins), site, _safe(then))
+
+
+@post(SIGN_IN)
+async def sign_in(
+    request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
+) -> Template | Redirect:
+    """Checks e-mail address and password; the answer does not tell which of them was wrong."""
+    browser = Browser.of(request, site.origins)
+    check_form(request, site.origins, browser, form)
+    email, then = form.get("email").strip().lower(), _safe(form.get("next"))
+    attempt = (request.client.host if request.client else "", email)
+    if not site.attempts.allow(attempt):
+        message = "There were too many attempts. Wait five minutes, then try again."
+        return _sign_in_page(browser, site, then, email=email, message=message, status=429)
+    signed_in = await to_thread.run_sync(_sign_in, site, browser, email, form.get("password"), limiter=site.hashing)
+    if signed_in is None:
+        message = "The e-mail address or the password is wrong."
+        return _sign_in_page(browser, site, then, email=email, message=message, status=403)
+    site.attempts.succeeded(attempt)
+    return see_other(then, session_cookie(site.origins, signed_in.id))
+
+
+@post("/sign-out", sync_to_thread=True)
+def sign_out(
+    request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
+) -> Redirect:
+    """Ends the browser's session."""
+    browser = Browser.of(request, site.origins)
+    check_form(request, site.origins, browser, form)
+    with site.sessions.begin() as session:
+        end_session(session, browser)
+    return see_other(f"{SIGN_IN}?{urlencode({'next': ADMIN})}", session_cookie(site.origins, ""))
+
+
+@get(ADMIN, sync_to_thread=True)
+def admin(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template | Redirect:
+    """The console: the MCP services there are."""
+    browser = Browser.of(request, site.origins)
+    with site.sessions.begin() as session:
+        account = account_of(session, browser)
+        if account is None:
+            return sign_in_first(browser, site, ADMIN)
+        if not account.is_admin:
+            raise Refusal(403, "This page is for administrators.")
+        services = [
+            ServiceRow(
+                label=row.label,
+                namespace=row.namespace,
+                description=row.description,
+                endpoint=site.origins.endpoint("" if row.is_default else row.namespace),
+                client_ids=[client.client_id for client in row.clients],
+            )
+            for row in session.scalars(select(Service).order_by(Service.is_default.desc(), Service.namespace))
+        ]
+        context = {"services": services, "email": account.email, "csrf_token": browser.csrf_token}
+    return Template("admin.html", context=context)
+
+
+def _sign_in(site: Site, browser: Browser, email: str, password: str) -> Browser | None:
+    with site.sessions.begin() as session:
+        account = session.scalar(select(Account).where(Account.email == email, Account.disabled.is_(False)))
+        account_id, stored = (account.id, account.password_hash) if account else ("", None)
+    if not verify_password(password, stored):  # between two transactions, because it takes its time
+        return None
+    with site.sessions.begin() as session:
+        end_session(session, browser)
+        return begin_session(session, session.get_one(Account, account_id))
+
+
+def _sign_in_page(
+    browser: Browser, site: Site, then: str, *, email: str = "", message: str = "", status: int = 200
+) -> Template:
+    context = {"csrf_token": browser.csrf_token, "next": then, "email": email, "message": message}
+    cookies = [session_cookie(site.origins, browser.id)]
+    return Template("sign_in.html", context=context, cookies=cookies, status_code=status)
+
+
+def _safe(then: str) -> str:
+    """Only our own pages: an address from a request must not lead anywhere else."""
+    return then if then.startswith("/authorize?") else ADMIN

@@ -1,0 +1,164 @@
+"""Publishes policy to the JetStream KV bucket: changes in order, and everything again after every connection."""
+
+import asyncio
+import logging
+import time
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig
+from nats.js.errors import BucketNotFoundError, NoKeysError
+from nats.js.kv import KeyValue
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from isthmus import bus, policy
+from isthmus.settings import BusSettings
+from isthmus_auth.authorizations import forget_expired
+from isthmus_auth.models import Outbox
+from isthmus_auth.outbox import Entry, current_entries
+
+logger = logging.getLogger("isthmus_auth.publisher")
+
+MARKER_LIFETIME = 60
+"""Seconds that the trace of a deleted or expired entry stays, for those who watch."""
+
+BATCH = 100
+RETRY_AFTER = 0.5
+"""Seconds between attempts while the bus or the database does not answer."""
+
+TIDY_EVERY = 600
+"""Seconds between deletions of what has expired."""
+
+
+class Publisher:
+    """The only one who writes to the bucket; `run` is its task."""
+
+    def __init__(self, settings: BusSettings, sessions: sessionmaker[Session], jwks: bytes) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._jwks = jwks
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._client: Client | None = None
+        self._published = 0
+        """The id of the last change that the bus has acknowledged."""
+        self._complete = False
+        """Whether the bucket is known to hold every entry, but for those in the outbox."""
+
+    def wake(self) -> None:
+        """There is something in the outbox. Any thread may call this."""
+        self._loop.call_soon_threadsafe(self._work.set)
+
+    async def wait_for(self, change: int, seconds: float) -> None:
+        """Returns once the change is acknowledged, or the time is over, or at once if there is no bus."""
+        if self._client is None or not self._client.is_connected:
+            return
+        try:
+            async with asyncio.timeout(seconds), self._progress:
+                await self._progress.wait_for(lambda: self._published >= change)
+        except TimeoutError:
+            logger.warning("the bus has not acknowledged a change of policy within %s s", seconds)
+
+    async def run(self) -> None:
+        """Publishes until cancelled."""
+        self._client = await bus.connect(self._settings, "auth", on_reconnect=self._start_over)
+        stream = self._client.jetstream()
+        try:
+            while True:
+                self._work.clear()
+                try:
+                    if not self._complete:
+                        await self._republish(stream)
+                    while await self._drain(stream):
+                        pass
+                    async with asyncio.timeout(TIDY_EVERY):
+                        await self._work.wait()
+                except TimeoutError:
+                    await self._tidy()
+                except (NatsError, SQLAlchemyError) as error:
+                    logger.warning("policy is not published yet: %s", type(error).__name__)
+                    self._complete = False
+                    await asyncio.sleep(RETRY_AFTER)
+        finally:
+            await self._client.close()
+
+    async def _start_over(self) -> None:
+        self._complete = False
+        self._work.set()
+
+    async def _republish(self, stream: JetStreamContext) -> None:
+        """Makes the bucket equal to the database."""
+        self._complete = True  # a connection lost from here on sets it back
+        entries, last = await asyncio.to_thread(self._snapshot)
+        bucket = await _bucket(stream)
+        try:
+            present = set(await bucket.keys())
+        except NoKeysError:
+            present = set[str]()
+        for key, entry in entries.items():
+            await _publish(stream, key, entry)
+        for key in present - entries.keys():
+            await bucket.purge(key, msg_ttl=MARKER_LIFETIME)
+        await asyncio.to_thread(self._forget, last)
+        await self._acknowledge(last)
+        logger.info("policy published: %d entries", len(entries))
+
+    async def _drain(self, stream: JetStreamContext) -> bool:
+        """Publishes the next changes; whether there were any."""
+        changes = await asyncio.to_thread(self._next)
+        for number, key, entry in changes:
+            await _publish(stream, key, entry)
+            await self._acknowledge(number)
+        if changes:
+            await asyncio.to_thread(self._forget, changes[-1][0])
+        return bool(changes)
+
+    async def _acknowledge(self, change: int) -> None:
+        async with self._progress:
+            self._published = max(self._published, change)
+            self._progress.notify_all()
+
+    def _snapshot(self) -> tuple[dict[str, Entry], int]:
+        with self._sessions.begin() as session:
+            last = session.scalar(select(func.max(Outbox.id))) or 0
+            return {policy.JWKS: Entry(self._jwks), **current_entries(session)}, last
+
+    def _next(self) -> list[tuple[int, str, Entry | None]]:
+        with self._sessions.begin() as session:
+            rows = session.scalars(select(Outbox).order_by(Outbox.id).limit(BATCH))
+            return [(r.id, r.key, None if r.value is None else Entry(r.value, r.expires_at)) for r in rows]
+
+    def _forget(self, last: int) -> None:
+        with self._sessions.begin() as session:
+            session.execute(delete(Outbox).where(Outbox.id <= last))
+
+    async def _tidy(self) -> None:
+        def tidy() -> None:
+            with self._sessions.begin() as session:
+                forget_expired(session)
+
+        await asyncio.to_thread(tidy)
+
+
+async def _bucket(stream: JetStreamContext) -> KeyValue:
+    try:
+        return await stream.key_value(policy.BUCKET)
+    except BucketNotFoundError:
+        config = KeyValueConfig(policy.BUCKET, history=1, direct=True, limit_marker_ttl=MARKER_LIFETIME)
+        return await stream.create_key_value(config)
+
+
+async def _publish(stream: JetStreamContext, key: str, entry: Entry | None) -> None:
+    """Writes or deletes one entry. The client's KV has no lifetime for a put, so this is what its put does."""
+    subject = f"$KV.{policy.BUCKET}.{key}"
+    if entry is None:
+        headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
+        await stream.publish(subject, headers=headers, msg_ttl=MARKER_LIFETIME)
+    elif entry.expires_at is None:
+        await stream.publish(subject, entry.value)
+    elif (left := entry.expires_at - int(time.time())) >= 1:
+        await stream.publish(subject, entry.value, msg_ttl=left)

@@ -1,0 +1,98 @@
+"""Where a browser may be sent with a code: what can be registered, and what matches it."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+SERVICE_REDIRECTS = (
+    "https://chatgpt.com/connector_platform_oauth_redirect",
+    "https://claude.ai/api/mcp/auth_callback",
+    "https://claude.com/api/mcp/auth_callback",
+    "http://localhost:8787/callback",
+    "https://www.cursor.com/agents/mcp/oauth/callback",
+    "cursor://anysphere.cursor-mcp/oauth/callback",
+    "http://127.0.0.1:33418/",
+    "https://vscode.dev/redirect",
+)
+"""What a service's own client accepts beside every redirect to the user's own computer."""
+
+LONGEST = 2048
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_SCRIPTED = frozenset(
+    [
+        "about",
+        "blob",
+        "chrome",
+        "data",
+        "file",
+        "filesystem",
+        "ftp",
+        "intent",
+        "jar",
+        "javascript",
+        "mailto",
+        "resource",
+        "sms",
+        "tel",
+        "vbscript",
+        "view-source",
+        "ws",
+        "wss",
+    ]
+)
+"""Schemes that a browser acts on itself: none of them hands a code to an app."""
+
+
+def problem(uri: str) -> str:
+    """Why this URI cannot be registered, as a sentence; empty: it can."""
+    parts = _split(uri)
+    if parts is None:
+        return "A redirect URI must be an absolute URI of at most 2048 characters, without a fragment."
+    if parts.scheme in _SCRIPTED:
+        return "A redirect URI must use https, a loopback address with http, or the scheme of an app."
+    if "@" in parts.netloc:
+        return "A redirect URI must not hold a user name or password."
+    if parts.scheme in ("http", "https") and not _HOST.fullmatch(parts.netloc):
+        return "A redirect URI must name a host."
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        return "A redirect URI with http must point to localhost, 127.0.0.1 or [::1]; use https for every other host."
+    return ""
+
+
+def is_loopback(uri: str) -> bool:
+    """Whether the URI leads to a server on the user's own computer."""
+    parts = _split(uri)
+    return parts is not None and parts.scheme == "http" and not problem(uri)
+
+
+def redirect_matches(registered: str, requested: str) -> bool:
+    """Exact, except that the port of a loopback host is the client's choice (RFC 8252, section 7.3)."""
+    if registered == requested:
+        return True
+    if not (is_loopback(registered) and is_loopback(requested)):
+        return False
+    one, other = urlsplit(registered), urlsplit(requested)
+    return (one.hostname, one.path or "/", one.query) == (other.hostname, other.path or "/", other.query)
+
+
+def destination(uri: str) -> str:
+    """Where the URI leads, in words for the consent page."""
+    parts = urlsplit(uri)
+    if is_loopback(uri):
+        return f"an app on this computer ({parts.netloc})"
+    if parts.scheme == "https":
+        return parts.netloc
+    return f"the app that opens {parts.scheme}: links on this device"
+
+
+def _split(uri: str) -> SplitResult | None:
+    if len(uri) > LONGEST or not _URI.fullmatch(uri):
+        return None
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # only now is a port that is no number noticed
+    except ValueError:
+        return None
+    return parts

@@ -1,0 +1,64 @@
+"""What a client asks for: scopes, and the resource that its tokens are meant for (RFC 8707)."""
+
+import msgspec
+from authlib.oauth2 import OAuth2Error
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from isthmus import subjects
+from isthmus.origins import Origins
+from isthmus.scopes import DEFAULT_SCOPES, SCOPES
+from isthmus_auth.models import Client, Service
+
+OFFLINE = "offline_access"
+"""Accepted because clients ask for it; refresh tokens come with it and without."""
+
+
+class InvalidTargetError(OAuth2Error):
+    """RFC 8707, section 2."""
+
+    error = "invalid_target"
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """An MCP endpoint of a service."""
+
+    namespace: str
+    label: str
+    url: str
+
+
+def known_scopes(text: str) -> list[str]:
+    """The scopes of a request that mean something here, in order, each once; the others are ignored."""
+    return [scope for scope in dict.fromkeys(text.split()) if _is_known(scope)]
+
+
+def offered_scopes(text: str) -> list[str]:
+    """What the consent page offers for a request: what it asks for, or else the default."""
+    asked = [scope for scope in known_scopes(text) if scope != OFFLINE]
+    return asked or list(DEFAULT_SCOPES)
+
+
+def describe_scope(scope: str) -> str:
+    """The scope in words."""
+    return SCOPES.get(scope) or f"Use the {scope.removesuffix(':use')} tools"
+
+
+def find_resource(session: Session, origins: Origins, client: Client, url: str) -> Resource:
+    """The endpoint that `url` names; empty: the one the client belongs to, else the default service's.
+
+    Raises InvalidTargetError if there is no such endpoint, or if the client belongs to another service.
+    """
+    for service in session.scalars(select(Service)):
+        urls = [origins.endpoint(service.namespace)]
+        if service.is_default:
+            urls.insert(0, origins.endpoint())
+        own = client.namespace == service.namespace or (client.namespace is None and (bool(url) or service.is_default))
+        if own and (not url or url in urls):
+            return Resource(service.namespace, service.label, url or urls[0])
+    raise InvalidTargetError("The resource is no MCP endpoint that this client may use.")
+
+
+def _is_known(scope: str) -> bool:
+    kind, _, action = scope.partition(":")
+    return scope in SCOPES or scope == OFFLINE or (action == "use" and subjects.is_name(kind))

@@ -1,0 +1,26 @@
+"""The settings of auth, read once from `ISTHMUS_*` variables."""
+
+from isthmus.origins import OriginSettings
+
+
+class AuthSettings(OriginSettings, frozen=True, kw_only=True):
+    """Defaults work with an empty environment."""
+
+    host: str = "127.0.0.1"
+    port: int = 7411
+    log_level: str = "INFO"
+    data_dir: str = ".isthmus/auth"
+    """Holds the signing key and, unless `database_url` names another, the SQLite database."""
+    database_url: str = ""
+    """An SQLAlchemy URL; empty: SQLite in `data_dir`."""
+    admin_email: str = "admin@localhost"
+    """Of the first administrator. Used at the first start alone, as are the three below."""
+    admin_password: str = ""
+    """Empty: made up, and shown once in the log."""
+    client_id: str = ""
+    """Of the default MCP service's own client; empty: made up, and shown once in the log."""
+    client_secret: str = ""
+    client_roles: str = ""
+    """Role ids, separated by commas, that the default service's client has when it acts for itself."""
+    cli_secret: str = ""
+    """The secret of the client `isthmus-cli`; empty: that client cannot sign in."""

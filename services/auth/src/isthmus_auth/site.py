@@ -1,0 +1,30 @@
+"""What every request handler needs."""
+
+from dataclasses import dataclass, field
+
+from anyio import CapacityLimiter
+from sqlalchemy.orm import Session, sessionmaker
+
+from isthmus.origins import Origins
+from isthmus_auth.attempts import Attempts
+from isthmus_auth.flows import open_server
+from isthmus_auth.publisher import Publisher
+from isthmus_auth.server import IsthmusServer
+from isthmus_auth.signing import SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Opened once, in the app's lifespan."""
+
+    origins: Origins
+    sessions: sessionmaker[Session]
+    key: SigningKey
+    publisher: Publisher
+    attempts: Attempts = field(default_factory=Attempts)
+    hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    """How many passwords are hashed at a time: each takes a core and 64 MiB."""
+
+    def server(self, session: Session) -> IsthmusServer:
+        """The authorization server, for one request."""
+        return open_server(session, self.origins, self.key)

@@ -1,0 +1,21 @@
+"""`python -m isthmus_db_worker`: serves the configured databases."""
+
+import sys
+
+from isthmus.configuration import read_sources
+from isthmus.errors import ConfigurationError
+from isthmus_db_worker.settings import DatabaseSettings
+from isthmus_db_worker.worker import create_worker
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT. What is wrong with the configuration is said in one sentence; the code is 2."""
+    try:
+        create_worker(read_sources("databases", DatabaseSettings)).run()
+    except ConfigurationError as error:
+        sys.stderr.write(f"isthmus-db-worker: {error.message}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

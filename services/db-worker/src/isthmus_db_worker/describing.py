@@ -1,0 +1,184 @@
+"""list_tables and describe_table."""
+
+import msgspec
+
+from isthmus.tools import Call
+from isthmus_db_worker.database import Database
+from isthmus_db_worker.failures import explained
+from isthmus_db_worker.rows import line
+from isthmus_db_worker.tables import ForeignKey
+from isthmus_db_worker.visibility import View, view, visible_tables
+
+MOST = 1000
+"""Tables in one answer."""
+
+
+class ListTables(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which tables."""
+
+    query: str = ""
+    """Only names and comments that contain this text."""
+    database: str | None = None
+    """The database."""
+
+
+class ListedTable(msgspec.Struct, kw_only=True):
+    """A table or view."""
+
+    name: str
+    """What the other tools call it."""
+    kind: str
+    """`table` or `view`."""
+    comment: str
+    """What the database says about it."""
+
+
+class Tables(msgspec.Struct, kw_only=True):
+    """Tables and views, by name."""
+
+    tables: list[ListedTable]
+    truncated: bool = False
+    """Whether there are more; narrow them with `query`."""
+
+    def text(self) -> str:
+        """A line a table."""
+        if not self.tables:
+            return "No tables."
+        lines = [line([table.name, table.kind, table.comment]).rstrip("\t") for table in self.tables]
+        end = "more follow: narrow them with query" if self.truncated else "all"
+        return "\n".join([*lines, f"({len(lines)} tables and views, {end})"])
+
+
+async def list_tables(call: Call[Database], arguments: ListTables) -> Tables:
+    """The tables and views of a database that you may read."""
+    with explained(call.source.handle, call.source.name):
+        names = await visible_tables(call)
+    wanted = arguments.query.lower()
+    found = [n for n in names.values() if wanted in n.key.lower() or wanted in n.comment.lower()]
+    listed = [ListedTable(name=n.key, kind=n.kind, comment=n.comment) for n in found[:MOST]]
+    return Tables(tables=listed, truncated=len(found) > MOST)
+
+
+class DescribeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which table."""
+
+    table: str
+    """A table or view: `orders`, or `schema.table` outside of the default schema."""
+    database: str | None = None
+    """The database."""
+
+
+class DescribedColumn(msgspec.Struct, kw_only=True):
+    """A column."""
+
+    name: str
+    type: str
+    """As the database writes it."""
+    nullable: bool
+    default: str | None
+    """The expression that gives the value when there is none."""
+    comment: str
+    generated: str
+    """`always`: it cannot be written. `by default`: the database numbers it when it has no value."""
+    masked: bool
+    """Its values are kept from you."""
+
+
+class Reference(msgspec.Struct, kw_only=True):
+    """A foreign key: columns of one table point at those of another."""
+
+    table: str
+    columns: list[str]
+    to_table: str
+    to_columns: list[str]
+
+
+class Description(msgspec.Struct, kw_only=True):
+    """A table or view."""
+
+    name: str
+    kind: str
+    comment: str
+    columns: list[DescribedColumn]
+    primary_key: list[str]
+    unique_keys: list[list[str]]
+    foreign_keys: list[Reference]
+    """Where this table points at."""
+    referenced_by: list[Reference]
+    """What points at this table."""
+
+    def text(self) -> str:
+        """A line a column, then a line a key."""
+        lines = [f"{self.kind} {self.name}" + (f": {self.comment}" if self.comment else ""), "column\ttype\tnotes"]
+        lines += [line([c.name, c.type, "; ".join(_notes(c))]).rstrip("\t") for c in self.columns]
+        if self.primary_key:
+            lines.append(f"primary key: {', '.join(self.primary_key)}")
+        lines += [f"unique: {', '.join(key)}" for key in self.unique_keys]
+        for key in (*self.foreign_keys, *self.referenced_by):
+            lines.append(
+                f"foreign key: {key.table} ({', '.join(key.columns)}) → {key.to_table} ({', '.join(key.to_columns)})"
+            )
+        return "\n".join(lines)
+
+
+def _notes(column: DescribedColumn) -> list[str]:
+    notes = ["may be null" if column.nullable else "required"]
+    if column.generated:
+        notes.append(f"generated {column.generated}")
+    elif column.default is not None:
+        notes.append(f"default {column.default}")
+    if column.masked:
+        notes.append("masked")
+    return [*notes, column.comment] if column.comment else notes
+
+
+async def describe_table(call: Call[Database], arguments: DescribeTable) -> Description:
+    """The columns of a table or view, its keys, and how it hangs together with other tables."""
+    catalog = call.source.handle.catalog
+    with explained(call.source.handle, call.source.name):
+        seen = await view(call, arguments.table)
+        key = seen.table.key
+        touching = [r for r in await catalog.references() if key in (r.table, r.to_table)]
+        shown = [r for r in touching if await _shows(call, seen, r)]
+    return Description(
+        name=key,
+        kind=seen.table.name.kind,
+        comment=seen.table.name.comment,
+        columns=[
+            DescribedColumn(
+                name=column.name,
+                type=column.type,
+                nullable=column.nullable and column.name not in seen.table.primary_key,
+                default=column.default,
+                comment=column.comment,
+                generated=column.generated,
+                masked=column.name in seen.masked,
+            )
+            for column in seen.columns.values()
+        ],
+        primary_key=list(seen.table.primary_key) if _all_seen(seen, seen.table.primary_key) else [],
+        unique_keys=[list(unique) for unique in seen.table.unique_keys if _all_seen(seen, unique)],
+        foreign_keys=[_reference(r) for r in shown if r.table == key],
+        referenced_by=[_reference(r) for r in shown if r.to_table == key],
+    )
+
+
+def _all_seen(seen: View, columns: tuple[str, ...]) -> bool:
+    return all(name in seen.columns for name in columns)
+
+
+def _reference(key: ForeignKey) -> Reference:
+    return Reference(table=key.table, columns=list(key.columns), to_table=key.to_table, to_columns=list(key.to_columns))
+
+
+async def _shows(call: Call[Database], seen: View, key: ForeignKey) -> bool:
+    """Whether the caller may know of the foreign key: both tables and all its columns."""
+    for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
+        if table == seen.table.key:
+            if not _all_seen(seen, columns):
+                return False
+            continue
+        access = call.granted.access("read", table)
+        if access is None or any(access.hides(table, column) for column in columns):
+            return False
+    return True

@@ -1,0 +1,116 @@
+"""All that is particular to one database engine; every other module is the same for all of them.
+
+A Dialect as it stands here suits any engine that SQLAlchemy knows; the modules beside it say what theirs does better.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine, Inspector
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from isthmus_db_worker.values import CONVERSIONS, Conversion, conversion_for
+
+MODULES = {"postgresql": "isthmus_db_worker.dialects.postgresql", "sqlite": "isthmus_db_worker.dialects.sqlite"}
+"""Loaded by name: a worker starts with those drivers alone that it uses."""
+
+
+class Untyped(UserDefinedType[Any]):
+    """Values go to the driver and come from it as they are."""
+
+    cache_ok = True
+
+
+class Failure(Enum):
+    """What an error of a driver means."""
+
+    UNREACHABLE = auto()
+    BUSY = auto()
+    """Another transaction is in the way."""
+    STOPPED = auto()
+    FORBIDDEN = auto()
+    """The account that the worker uses may not do that."""
+    CHANGED = auto()
+    """A table or column is not what it was a moment ago."""
+    VALUE = auto()
+    """A value does not fit a column, or two things cannot be compared."""
+    TAKEN = auto()
+    """A unique key or primary key."""
+    REFERENCE = auto()
+    """A foreign key."""
+    MISSING = auto()
+    """A column that needs a value."""
+    RULE = auto()
+    """A check, or another rule of the database."""
+    OTHER = auto()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A driver's error, understood."""
+
+    failure: Failure
+    columns: tuple[str, ...] = ()
+    """The columns that it is about, where the driver tells."""
+    constraint: str | None = None
+    """The name of the constraint that it is about, where the driver tells."""
+
+
+class Dialect:
+    """How a worker deals with one engine."""
+
+    has_materialized_views = False
+    nulls_sort_high = False
+    """Whether nulls come after all values in ascending order."""
+    conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
+
+    def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
+        """An engine with a pool of its own; a read-only one must not be able to write, whatever it is given."""
+        return self._engine(url, size, read_only=read_only)
+
+    def interrupt(self, connection: DBAPIConnection) -> None:
+        """Stops what the connection runs, from another thread; may be called when it runs nothing."""
+
+    def diagnose(self, error: BaseException) -> Diagnosis | None:
+        """What a driver's error means; None: it does not tell more than SQLAlchemy's class for it."""
+        del error
+        return None
+
+    def schemas(self, inspector: Inspector) -> list[str]:
+        """The schemas beside the default one that hold the users' own tables."""
+        default = inspector.default_schema_name
+        return [name for name in inspector.get_schema_names() if name not in (default, "information_schema")]
+
+    def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
+        """The type that values of a column are bound and fetched with."""
+        return reflected
+
+    def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
+        """How values of a column look outside."""
+        return conversion_for(reflected, self.conversions)
+
+    def _engine(self, url: URL, size: int, *, read_only: bool, **options: Any) -> Engine:
+        """Reads run in autocommit: a single SELECT needs no transaction, and saves its round trips."""
+        return sa.create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            hide_parameters=True,
+            **({"isolation_level": "AUTOCOMMIT"} if read_only else {}),
+            **options,
+        )
+
+
+def dialect_of(url: URL) -> Dialect:
+    """The dialect for a database's URL."""
+    module = MODULES.get(url.get_backend_name())
+    return Dialect() if module is None else cast("Dialect", importlib.import_module(module).DIALECT)

@@ -1,0 +1,171 @@
+"""PostgreSQL, through psycopg 3."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.string import TextLoader
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL
+from sqlalchemy.engine import URL, Engine, Inspector
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeEngine
+
+from isthmus_db_worker import values
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Failure, Untyped
+from isthmus_db_worker.values import Conversion
+
+CONNECT_SECONDS = 5
+CANCEL_SECONDS = 5
+STATEMENT_SECONDS = 600
+"""No statement outlives this, even if the worker that sent it is gone; calls have nearer deadlines of their own."""
+
+CONNECT_OPTIONS = {
+    "application_name": "isthmus",
+    "connect_timeout": str(CONNECT_SECONDS),
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+"""libpq's, where the URL does not set them: a peer that vanished is noticed within half a minute."""
+
+FAILURES = {
+    "08": Failure.UNREACHABLE,
+    "53": Failure.UNREACHABLE,
+    "57P": Failure.UNREACHABLE,
+    "58": Failure.UNREACHABLE,
+    "28": Failure.UNREACHABLE,
+    "3D": Failure.UNREACHABLE,
+    "40": Failure.BUSY,
+    "55P03": Failure.BUSY,
+    "57014": Failure.STOPPED,
+    "42501": Failure.FORBIDDEN,
+    "25006": Failure.FORBIDDEN,
+    "42P01": Failure.CHANGED,
+    "42703": Failure.CHANGED,
+    "0A000": Failure.CHANGED,
+    "22": Failure.VALUE,
+    "42883": Failure.VALUE,
+    "42804": Failure.VALUE,
+    "23505": Failure.TAKEN,
+    "23503": Failure.REFERENCE,
+    "23502": Failure.MISSING,
+    "23": Failure.RULE,
+    "44": Failure.RULE,
+    "P0001": Failure.RULE,
+    "428C9": Failure.RULE,
+}
+"""By SQLSTATE, or the first characters of it."""
+
+PLAIN: tuple[type[TypeEngine[Any]], ...] = (
+    sa.Boolean, sa.Integer, sa.Float, sa.Numeric, sa.DateTime, sa.Date, sa.Time,
+    sa.Uuid, sa.LargeBinary, sa.JSON, sa.String, sa.ARRAY, INTERVAL,
+)  # fmt: skip
+"""The types that SQLAlchemy binds as they are. The server itself reads all others from text."""
+
+
+class _Date(DateLoader):
+    """Python's dates end with the year 9999 and know no infinity: such values stay text, as they come."""
+
+    def load(self, data: Any) -> Any:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
+
+
+class _Timestamp(TimestampLoader):
+    """As with dates."""
+
+    def load(self, data: Any) -> Any:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
+
+
+class _Timestamptz(TimestamptzLoader):
+    """As with dates."""
+
+    def load(self, data: Any) -> Any:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
+
+
+class PostgresqlDialect(Dialect):
+    """PostgreSQL."""
+
+    has_materialized_views = True
+    nulls_sort_high = True
+    conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
+        (INTERVAL, values.DURATION),
+        *values.CONVERSIONS,
+    )
+
+    def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
+        """The server itself refuses to write on a read-only connection."""
+        options = {name: value for name, value in CONNECT_OPTIONS.items() if name not in url.query}
+        engine = self._engine(url, size, read_only=read_only, connect_args=options)
+
+        def set_up(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+            del entry
+            _set_up(cast("psycopg.Connection", connection), read_only=read_only)
+
+        event.listen(engine, "connect", set_up)
+        return engine
+
+    def interrupt(self, connection: DBAPIConnection) -> None:
+        """Asks the server over a connection of its own; a server that is gone has stopped anyway."""
+        with suppress(psycopg.Error):
+            cast("psycopg.Connection", connection).cancel_safe(timeout=CANCEL_SECONDS)
+
+    def diagnose(self, error: BaseException) -> Diagnosis | None:
+        """By SQLSTATE; the driver's own errors have none."""
+        if not isinstance(error, psycopg.Error) or (state := error.sqlstate) is None:
+            refused = isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
+            return Diagnosis(Failure.VALUE) if refused else None
+        failure = next((FAILURES[state[:n]] for n in (5, 3, 2) if state[:n] in FAILURES), Failure.OTHER)
+        column = error.diag.column_name
+        return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
+
+    def schemas(self, inspector: Inspector) -> list[str]:
+        """All but the system's own."""
+        return [name for name in super().schemas(inspector) if not name.startswith("pg_")]
+
+    def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
+        """Enumerations, ranges, addresses, domains …: text to and fro, which the server converts."""
+        plain = isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Enum)
+        return reflected if plain else Untyped()
+
+    def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
+        """A domain looks like the type below it."""
+        while isinstance(reflected, DOMAIN):
+            reflected = reflected.data_type
+        return super().conversion(reflected)
+
+
+def _set_up(connection: psycopg.Connection, *, read_only: bool) -> None:
+    adapters = connection.adapters
+    adapters.register_loader("date", _Date)
+    adapters.register_loader("timestamp", _Timestamp)
+    adapters.register_loader("timestamptz", _Timestamptz)
+    adapters.register_loader("interval", TextLoader)
+    settings = (
+        f"set session statement_timeout = '{STATEMENT_SECONDS}s'; "
+        "set session timezone = 'UTC'; set session datestyle = 'ISO'; set session intervalstyle = 'iso_8601'"
+    )
+    if read_only:
+        settings += "; set session characteristics as transaction read only"
+    autocommit = connection.autocommit
+    connection.autocommit = True
+    connection.execute(settings.encode())
+    connection.autocommit = autocommit
+
+
+DIALECT = PostgresqlDialect()

@@ -1,0 +1,116 @@
+"""From a driver's error to one sentence: the log gets what happened, the caller what can be done."""
+
+import logging
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+
+from sqlalchemy.exc import (
+    DisconnectionError,
+    IntegrityError,
+    InterfaceError,
+    InvalidatePoolError,
+    NoSuchTableError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from isthmus.errors import Conflict, DeadlineExceeded, InvalidArguments, NotAllowed, SourceUnavailable, ToolError
+from isthmus_db_worker.database import Database
+from isthmus_db_worker.dialects import Diagnosis, Failure
+from isthmus_db_worker.tables import Table
+
+logger = logging.getLogger("isthmus.db")
+
+
+@contextmanager
+def explained(database: Database, source: str) -> Generator[None]:
+    """Turns what SQLAlchemy and drivers raise into ToolErrors.
+
+    A broken constraint comes out as Violation, for the tool to say which columns it is about.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, OverflowError, UnicodeError) as error:
+        diagnosis = _diagnose(database, error)
+        if diagnosis.failure is Failure.CHANGED:
+            database.catalog.forget()
+        _log(database, source, error, diagnosis.failure)
+        raise _tool_error(diagnosis) from None
+
+
+class Violation(Conflict):
+    """The data does not allow that change."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(_violation(diagnosis.failure, ()))
+        self.diagnosis = diagnosis
+
+    def about(self, table: Table, visible: Iterable[str]) -> Conflict:
+        """The same, naming the columns that the caller sees."""
+        columns = self.diagnosis.columns or table.constraints.get(self.diagnosis.constraint or "", ())
+        seen = set(visible)
+        return Conflict(_violation(self.diagnosis.failure, columns if set(columns) <= seen else ()))
+
+
+def _diagnose(database: Database, error: Exception) -> Diagnosis:
+    if isinstance(error, PoolTimeout | DisconnectionError | InvalidatePoolError):
+        return Diagnosis(Failure.UNREACHABLE)
+    if isinstance(error, NoSuchTableError):
+        return Diagnosis(Failure.CHANGED)
+    origin = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    if (diagnosis := database.dialect.diagnose(origin)) is not None:
+        return diagnosis
+    if isinstance(error, IntegrityError):
+        return Diagnosis(Failure.RULE)
+    if isinstance(error, OperationalError | InterfaceError):
+        return Diagnosis(Failure.UNREACHABLE)
+    if isinstance(origin, ValueError | TypeError | OverflowError):
+        return Diagnosis(Failure.VALUE)
+    return Diagnosis(Failure.OTHER)
+
+
+def _tool_error(diagnosis: Diagnosis) -> ToolError:
+    match diagnosis.failure:
+        case Failure.UNREACHABLE:
+            return SourceUnavailable("The database cannot be reached at the moment; try again later.")
+        case Failure.BUSY:
+            return Conflict("Another change to the same data was in the way; try again.")
+        case Failure.STOPPED:
+            return DeadlineExceeded()
+        case Failure.FORBIDDEN:
+            return NotAllowed("The database does not allow this to the account that it is reached with.")
+        case Failure.CHANGED:
+            return Conflict("The table is not what it was a moment ago; look at it again with describe_table.")
+        case Failure.VALUE:
+            return InvalidArguments("A value does not fit the column that it is for; describe_table shows the types.")
+        case Failure.OTHER:
+            return ToolError("The database refused this; the worker's log has the reason.")
+        case _:
+            return Violation(diagnosis)
+
+
+def _violation(failure: Failure, columns: Iterable[str]) -> str:
+    named = " and ".join(columns)
+    match failure:
+        case Failure.TAKEN:
+            return f"There is a record with that {named or 'key'} already; nothing was changed."
+        case Failure.REFERENCE:
+            return (
+                f"{named or 'A foreign key'} would point at a record that is not there, or a record is still pointed "
+                "at; nothing was changed."
+            )
+        case Failure.MISSING:
+            return f"{named or 'A column'} needs a value; nothing was changed."
+        case _:
+            return "A rule of the database does not allow these values; nothing was changed."
+
+
+def _log(database: Database, source: str, error: Exception, failure: Failure) -> None:
+    """One line, without the password and without the values of the statement."""
+    origin = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    text = " ".join(str(origin).split())
+    if database.url.password:
+        text = text.replace(str(database.url.password), "***")
+    logger.warning("%s: %s: %s: %s", source, failure.name.lower(), type(origin).__name__, text)

@@ -1,0 +1,149 @@
+"""Runs what SQLAlchemy built: the synchronous driver in a bounded pool of threads.
+
+A runner for one engine (on the event loop, or with a driver of its own) offers the same three methods.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, inspect
+from sqlalchemy.engine import URL, Connection, Engine, Inspector
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from isthmus_db_worker.dialects import Dialect
+
+R = TypeVar("R")
+
+Row = Sequence[object]
+
+FETCHED = 64
+"""Rows at a time."""
+INTERRUPT_EVERY = 0.1
+"""Seconds between two interruptions of a statement that goes on, or that had not begun."""
+
+
+@dataclass
+class Job:
+    """Something that a thread does for a call, and its connection while it has one."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    connection: DBAPIConnection | None = None
+    unwanted: bool = False
+
+
+class Unwanted(Exception):
+    """The caller stopped waiting before the work began, or before it was committed."""
+
+
+class ThreadRunner:
+    """Runs statements on one database, with as many threads and connections as it takes calls at a time."""
+
+    def __init__(self, url: URL, dialect: Dialect, size: int) -> None:
+        self._url = url
+        self._dialect = dialect
+        self._size = size
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="database")
+        self._engines: dict[bool, Engine] = {}
+        self._opening = threading.Lock()
+
+    async def read(self, statement: Select[Any], take: Callable[[Row], bool]) -> None:
+        """Gives row by row to `take`, in a thread, until that returns True.
+
+        A read that is cancelled is stopped in the database.
+        """
+
+        def work(connection: Connection) -> None:
+            with connection.execute(statement) as result:
+                while batch := result.fetchmany(FETCHED):
+                    if any(take(row) for row in batch):
+                        return
+
+        await self._run(lambda job: self._read_with(job, work))
+
+    async def inspect(self, work: Callable[[Inspector], R]) -> R:
+        """Reads the schema."""
+        return await self._run(lambda job: self._read_with(job, lambda connection: work(inspect(connection))))
+
+    async def transaction(self, work: Callable[[Connection], R]) -> R:
+        """One transaction: committed when the work returns, rolled back when it raises or is no longer wanted.
+
+        When the commit was quicker than the cancellation, its result is returned all the same: what is known to
+        have happened is told.
+        """
+
+        def commit(job: Job) -> R:
+            with self._connection(job, read_only=False) as connection, connection.begin():
+                result = work(connection)
+                with job.lock:
+                    if job.unwanted:
+                        raise Unwanted
+                    job.connection = None
+            return result
+
+        return await self._run(commit, keep=True)
+
+    def close(self) -> None:
+        """Gives up threads and connections."""
+        self._threads.shutdown()
+        for engine in self._engines.values():
+            engine.dispose()
+
+    def _read_with(self, job: Job, work: Callable[[Connection], R]) -> R:
+        with self._connection(job, read_only=True) as connection:
+            return work(connection)
+
+    @contextmanager
+    def _connection(self, job: Job, *, read_only: bool) -> Generator[Connection]:
+        """A connection that the job can be interrupted on. One that was is thrown away: a late signal may hit it."""
+        with self._engine(read_only=read_only).connect() as connection:
+            with job.lock:
+                if job.unwanted:
+                    raise Unwanted
+                job.connection = connection.connection.dbapi_connection
+            try:
+                yield connection
+            finally:
+                with job.lock:
+                    job.connection = None
+                if job.unwanted:
+                    connection.invalidate()
+
+    def _engine(self, *, read_only: bool) -> Engine:
+        """Made when first needed, which loads the driver."""
+        with self._opening:
+            if read_only not in self._engines:
+                self._engines[read_only] = self._dialect.create_engine(self._url, self._size, read_only=read_only)
+            return self._engines[read_only]
+
+    async def _run(self, work: Callable[[Job], R], *, keep: bool = False) -> R:
+        job = Job()
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, job)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            stopping = asyncio.create_task(self._stop(job, future))
+            while not stopping.done():
+                try:
+                    await asyncio.shield(stopping)
+                except asyncio.CancelledError:
+                    continue
+            if future.exception() is None and keep:
+                return future.result()
+            raise
+
+    async def _stop(self, job: Job, future: asyncio.Future[R]) -> None:
+        """Returns once the thread has: it must not go on working for nobody."""
+        while not future.done():
+            await asyncio.to_thread(self._interrupt, job)
+            await asyncio.wait([future], timeout=INTERRUPT_EVERY)
+
+    def _interrupt(self, job: Job) -> None:
+        with job.lock:
+            job.unwanted = True
+            if job.connection is not None:
+                self._dialect.interrupt(job.connection)

@@ -1,0 +1,54 @@
+"""The databases that a worker serves, from `[databases.<name>]` of `isthmus.toml` and `ISTHMUS_DATABASES`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from isthmus.errors import ConfigurationError
+
+DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+"""What a URL without a driver means, where SQLAlchemy's own choice is another one."""
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One database."""
+
+    url: str
+    """A SQLAlchemy URL, such as `postgresql://reader:${PASSWORD}@db.internal/sales` or `sqlite:///sales.db`."""
+    description: str = ""
+    """What is in it; models choose a source by this."""
+    title: str = ""
+    access: Literal["read-only", "read-write"] = "read-only"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    """Calls at a time."""
+
+
+def parse_url(name: str, text: str) -> URL:
+    """The URL of the database `name`, with its driver. Raises ConfigurationError without repeating the URL."""
+    scheme, separator, rest = text.partition("://")
+    try:
+        url = make_url(DRIVERS.get(scheme, scheme) + separator + rest)
+        url.get_dialect()
+    except NoSuchModuleError:
+        raise ConfigurationError(f"The database {name} has a URL of an unknown kind, {scheme}.") from None
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            f"The database {name} has no valid URL; one looks like postgresql://user:password@host/database."
+        ) from None
+    except ImportError:
+        raise ConfigurationError(f"The database {name} needs a driver for {scheme} that is not installed.") from None
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:") or str(url.database).startswith("file:") or url.query:
+            raise ConfigurationError(
+                f"The database {name} must name a file, as in sqlite:///sales.db, with nothing after it."
+            )
+        url = url.set(database=str(Path(str(url.database)).resolve()))
+    return url
+
+
+def target(url: URL) -> str:
+    """What the URL points at, without user and password: equal for all who serve the same database."""
+    return url.set(username=None, password=None).render_as_string()

@@ -1,0 +1,174 @@
+"""Tables as the database describes them, read through SQLAlchemy's inspector."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Inspector
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
+from sqlalchemy.exc import CompileError, UnsupportedCompilationError
+
+from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.values import Conversion
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A table or view, before anything else is known of it."""
+
+    key: str
+    """What callers and grants call it: `table` in the default schema, else `schema.table`."""
+    full: str
+    """`schema.table`, with the default schema's name too."""
+    schema: str | None
+    """None: the default schema."""
+    name: str
+    kind: str
+    """`table` or `view`."""
+    comment: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column."""
+
+    name: str
+    type: str
+    """As the database writes it, such as `NUMERIC(10, 2)`."""
+    nullable: bool
+    default: str | None
+    comment: str
+    generated: str
+    """`always` (it cannot be written), `by default` (the database gives a value when there is none) or empty."""
+    conversion: Conversion
+    sql: sa.Column[Any]
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """These columns point at those of another table."""
+
+    table: str
+    """The key of the table that has the foreign key."""
+    columns: tuple[str, ...]
+    to_table: str
+    to_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All that the tools need to know of a table."""
+
+    name: TableName
+    columns: dict[str, Column]
+    primary_key: tuple[str, ...]
+    unique_keys: tuple[tuple[str, ...], ...]
+    constraints: dict[str, tuple[str, ...]]
+    """Name of a primary or unique key → its columns."""
+    sql: sa.Table
+
+    @property
+    def key(self) -> str:
+        return self.name.key
+
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """Columns that tell one row from every other: the primary key, else a unique key without nulls, else none."""
+        if self.primary_key:
+            return self.primary_key
+        strict = [key for key in self.unique_keys if not any(self.columns[name].nullable for name in key)]
+        return min(strict, key=len, default=())
+
+
+def read_names(inspector: Inspector, dialect: Dialect) -> dict[str, TableName]:
+    """Every table and view of the users' schemas, by key."""
+    names: dict[str, TableName] = {}
+    for schema in (None, *dialect.schemas(inspector)):
+        comments = _comments(inspector, schema)
+        found = [(name, "table") for name in inspector.get_table_names(schema)]
+        found += [(name, "view") for name in inspector.get_view_names(schema)]
+        if dialect.has_materialized_views:
+            found += [(name, "view") for name in inspector.get_materialized_view_names(schema)]
+        for name, kind in found:
+            key = table_key(schema, name)
+            full = table_key(schema or inspector.default_schema_name, name)
+            names.setdefault(key, TableName(key, full, schema, name, kind, comments.get(name, "")))
+    return names
+
+
+def _comments(inspector: Inspector, schema: str | None) -> dict[str, str]:
+    try:
+        found = inspector.get_multi_table_comment(schema, kind=ObjectKind.ANY, scope=ObjectScope.ANY)
+    except NotImplementedError:
+        return {}
+    return {name: comment["text"] for (_, name), comment in found.items() if comment["text"]}
+
+
+def read_table(inspector: Inspector, dialect: Dialect, name: TableName) -> Table:
+    """One table with its columns and keys. Raises NoSuchTableError when it is gone."""
+    primary = inspector.get_pk_constraint(name.name, name.schema)
+    primary_key = tuple(primary["constrained_columns"])
+    unique = inspector.get_unique_constraints(name.name, name.schema)
+    constraints = {str(key["name"]): tuple(key["column_names"]) for key in unique if key["name"]}
+    if primary.get("name"):
+        constraints[str(primary["name"])] = primary_key
+    table = sa.Table(name.name, sa.MetaData(), schema=name.schema)
+    columns: dict[str, Column] = {}
+    for found in inspector.get_columns(name.name, name.schema):
+        column = _column(found, inspector, dialect, primary_key=found["name"] in primary_key)
+        table.append_column(column.sql)
+        columns[column.name] = column
+    unique_keys = tuple(tuple(key["column_names"]) for key in unique)
+    return Table(name, columns, primary_key, unique_keys, constraints, table)
+
+
+def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, primary_key: bool) -> Column:
+    kind = found["type"]
+    default = found.get("default")
+    always = "computed" in found or bool(found.get("identity", {}).get("always"))
+    given = default is not None or "identity" in found or "computed" in found
+    try:
+        written = kind.compile(dialect=inspector.dialect)
+    except (CompileError, UnsupportedCompilationError):
+        written = "unknown"
+    return Column(
+        name=found["name"],
+        type=written,
+        nullable=found["nullable"],
+        default=default,
+        comment=found.get("comment") or "",
+        generated="always" if always else "by default" if "identity" in found else "",
+        conversion=dialect.conversion(kind),
+        sql=sa.Column(
+            found["name"],
+            dialect.column_type(kind),
+            primary_key=primary_key,
+            nullable=found["nullable"],
+            server_default=sa.FetchedValue() if given else None,
+        ),
+    )
+
+
+def read_references(inspector: Inspector, dialect: Dialect) -> tuple[ForeignKey, ...]:
+    """Every foreign key of the users' schemas."""
+    default = inspector.default_schema_name
+    references: list[ForeignKey] = []
+    for schema in (None, *dialect.schemas(inspector)):
+        for (_, name), keys in inspector.get_multi_foreign_keys(schema, scope=ObjectScope.ANY).items():
+            for key in keys:
+                to_schema = key["referred_schema"]
+                references.append(
+                    ForeignKey(
+                        table=table_key(schema, name),
+                        columns=tuple(key["constrained_columns"]),
+                        to_table=table_key(None if to_schema == default else to_schema, key["referred_table"]),
+                        to_columns=tuple(key["referred_columns"]),
+                    )
+                )
+    return tuple(references)
+
+
+def table_key(schema: str | None, name: str) -> str:
+    """What callers and grants call the table."""
+    return name if schema is None else f"{schema}.{name}"

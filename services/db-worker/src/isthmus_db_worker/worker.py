@@ -1,0 +1,36 @@
+"""The db worker: its tools and its databases."""
+
+from collections.abc import Mapping
+
+from isthmus.worker import Source, Worker
+from isthmus_db_worker.database import Database
+from isthmus_db_worker.describing import describe_table, list_tables
+from isthmus_db_worker.querying import query_table
+from isthmus_db_worker.settings import DatabaseSettings, parse_url, target
+from isthmus_db_worker.writing import create_records, delete_records, update_records
+
+
+def create_worker(databases: Mapping[str, DatabaseSettings]) -> Worker[Database]:
+    """A worker for these databases. Raises ConfigurationError for a name or a URL that cannot be."""
+    worker = Worker[Database]("db", argument="database")
+    worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
+    worker.tool(scope="data:read", action="read", read_only=True)(describe_table)
+    worker.tool(scope="data:read", action="read", read_only=True)(query_table)
+    worker.tool(scope="data:write", action="create")(create_records)
+    worker.tool(scope="data:write", action="update", destructive=True, idempotent=True)(update_records)
+    worker.tool(scope="data:write", action="delete", destructive=True, idempotent=True)(delete_records)
+    for name, settings in databases.items():
+        url = parse_url(name, settings.url)
+        worker.add(
+            Source(
+                name,
+                Database.at(url, settings.limit),
+                engine=url.get_backend_name(),
+                target=target(url),
+                title=settings.title,
+                description=settings.description,
+                writable=settings.access == "read-write",
+                limit=settings.limit,
+            )
+        )
+    return worker
