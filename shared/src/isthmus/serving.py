@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
@@ -63,6 +64,8 @@ class WorkerSettings(BusSettings, frozen=True, kw_only=True):
     fingerprint_key: str = ""
     """One secret for all workers: their fingerprints of a target agree, and say nothing about it."""
     log_level: str = "INFO"
+    heartbeat_path: str = ""
+    """A file that is touched every TICK while the worker is on the bus, for health checks; empty: none."""
 
 
 @dataclass(slots=True)
@@ -79,7 +82,7 @@ class Running:
 async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator[None]:
     """Serves the toolbox's sources while the context is open."""
     client = await bus.connect(settings, toolbox.service.replace("-", "_"))
-    worker = ServingWorker(client, toolbox, settings.fingerprint_key)
+    worker = ServingWorker(client, toolbox, settings)
     try:
         await worker.join()
         yield
@@ -91,10 +94,12 @@ async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerat
 class ServingWorker(Generic[T]):
     """The state of one worker while it is connected."""
 
-    def __init__(self, client: Client, toolbox: Toolbox[T], fingerprint_key: str) -> None:
+    def __init__(self, client: Client, toolbox: Toolbox[T], settings: WorkerSettings) -> None:
         self.client = client
         self.toolbox = toolbox
-        self.fingerprint_key = fingerprint_key
+        self.fingerprint_key = settings.fingerprint_key
+        self.heartbeat = Path(settings.heartbeat_path) if settings.heartbeat_path else None
+        self.joined = False
         self.service = AdvertisedService(client, toolbox.service, toolbox.version)
         self.running: dict[str, Running] = {}
         self.cancelled: dict[str, float] = {}
@@ -114,6 +119,7 @@ class ServingWorker(Generic[T]):
             self.others.append(await self._answer_definitions(digest, body))
         await self.service.start()
         await self._announce()
+        self.joined = True
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
 
     def sources(self) -> list[Source[T]]:
@@ -122,6 +128,7 @@ class ServingWorker(Generic[T]):
 
     async def leave(self) -> None:
         """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out."""
+        self.joined = False
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
         await self._announce()
@@ -183,6 +190,8 @@ class ServingWorker(Generic[T]):
                 logger.warning("this worker stood still for %.1f s; it takes calls again in 1 s", now - self.ticked)
                 self.busy_until = now + STALL
             self.ticked = now
+            if self.heartbeat is not None and self.joined and self.client.is_connected:
+                self.heartbeat.touch()
             self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
             for running in list(self.running.values()):
                 if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
