@@ -45,7 +45,9 @@ async def test_a_client_registers_signs_in_and_works_with_rows_and_files(stack: 
 async def test_records_are_created_changed_and_deleted(stack: Stack) -> None:
     async with Person(stack.connection).client() as client:
         table = {"database": "shop", "table": "categories"}
-        created = await client.call_tool("create_records", {**table, "records": [{"name": "Kettles"}]})
+        created = await client.call_tool(
+            "create_records", {**table, "records": [{"name": "Kettles", "description": "Hot"}]}
+        )
         assert not created.is_error, created.content
         where = {"filter": "name = 'Kettles'"}
         changed = await client.call_tool("update_records", {**table, **where, "values": {"name": "Teapots"}})

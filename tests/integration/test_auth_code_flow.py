@@ -33,7 +33,7 @@ def auth(tmp_path_factory: pytest.TempPathFactory) -> Generator[Auth]:
 def refused(auth: Auth, **changes: str) -> dict[str, str]:
     """What the client is told about a request that is wrong."""
     answer = Browser(auth).http.get("/authorize", params=auth.request(**changes))
-    assert answer.status_code == 303, answer.text
+    assert answer.status_code == 302, answer.text
     return answered(answer)
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-import nats
 from nats.aio.client import Client
 from nats.errors import AuthorizationError
 
@@ -29,6 +28,8 @@ async def connect(
     because a service that may not do its work must not look as if it did.
     """
 
+    client = Client()
+
     async def on_error(error: Exception) -> None:
         if isinstance(error, AuthorizationError) or "permissions violation" in str(error).lower():
             lifetime.fail(f"the bus refused {user}: {error}")
@@ -36,14 +37,15 @@ async def connect(
             logger.warning("bus: %s: %s", type(error).__name__, error)
 
     async def on_disconnect() -> None:
-        logger.warning("bus: disconnected")
+        if not client.is_closed:
+            logger.warning("bus: disconnected")
 
     async def on_connect_again() -> None:
         logger.info("bus: connected again")
         if on_reconnect is not None:
             await on_reconnect()
 
-    return await nats.connect(
+    await client.connect(
         settings.nats_url,
         user=settings.nats_user or None,
         password=settings.nats_password or None,
@@ -60,3 +62,4 @@ async def connect(
         disconnected_cb=on_disconnect,
         reconnected_cb=on_connect_again,
     )
+    return client

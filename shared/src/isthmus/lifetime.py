@@ -3,13 +3,14 @@
 import logging
 import os
 import signal
-import sys
 import threading
 
 logger = logging.getLogger("isthmus.lifetime")
 
 LAUNCHED = "ISTHMUS_LAUNCHED"
 """Set in the environment by the launcher: standard input is a pipe that closes when the launcher is gone."""
+
+STDIN = 0
 
 GRACE = 4.0
 """Seconds that an orderly end may take once the launcher is gone."""
@@ -21,7 +22,8 @@ def follow_launcher() -> None:
         return
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(STDIN, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
         forced = threading.Timer(GRACE, os._exit, (1,))
         forced.daemon = True

@@ -13,5 +13,5 @@ def set_up(service: str, level: str = "INFO") -> None:
         datefmt="%H:%M:%S",
         force=True,
     )
-    for noisy in ("httpx2", "httpcore2", "nats", "mcp"):
+    for noisy in ("httpx2", "httpcore2", "nats", "mcp", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,8 +1,8 @@
 """The authorization endpoint (RFC 6749, section 3.1): who is asked, what is asked, and the answer."""
 
+import asyncio
 from typing import Any, cast
 
-from anyio import to_thread
 from authlib.oauth2 import OAuth2Error
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
@@ -33,7 +33,7 @@ async def show_consent(request: Request[Any, Any, Any], site: NamedDependency[Si
     """Asks the user, who has to be signed in, about a client's request."""
     asked = Parameters.parse(request.scope["query_string"])
     browser = Browser.of(request, site.origins)
-    return await to_thread.run_sync(_show, site, browser, asked)
+    return await asyncio.to_thread(_show, site, browser, asked)
 
 
 @post(AUTHORIZE)
@@ -44,7 +44,7 @@ async def decide(
     browser = Browser.of(request, site.origins)
     check_form(request, site.origins, browser, form)
     asked = Parameters.parse(form.get("request").encode())
-    return await to_thread.run_sync(_decide, site, browser, asked, form)
+    return await asyncio.to_thread(_decide, site, browser, asked, form)
 
 
 def _show(site: Site, browser: Browser, asked: Parameters) -> Page:
@@ -82,7 +82,7 @@ def _decide(site: Site, browser: Browser, asked: Parameters, form: Parameters) -
                 message = "Choose at least one permission, or deny the request."
                 return _consent_page(grant, browser, account, asked, message=message)
             approval = Approval(account.id, " ".join(chosen))
-        return _to_client(server.answer_authorization(protocol, grant, approval))
+        return _to_client(protocol, server.answer_authorization(protocol, grant, approval))
 
 
 def _check(server: IsthmusServer, protocol: ProtocolRequest) -> CodeGrant:
@@ -92,14 +92,15 @@ def _check(server: IsthmusServer, protocol: ProtocolRequest) -> CodeGrant:
 def _refusal(server: IsthmusServer, protocol: ProtocolRequest, error: OAuth2Error) -> Page:
     """To the client if it is known where that is, else to the person."""
     if error.redirect_uri:
-        return _to_client(server.answer_error(protocol, error))
+        return _to_client(protocol, server.answer_error(protocol, error))
     return error_page(f"The app's request cannot be answered. {error.description or ''}", 400)
 
 
-def _to_client(answer: Answer) -> Page:
+def _to_client(protocol: ProtocolRequest, answer: Answer) -> Page:
     if not answer.location:
         return error_page("The app's request cannot be answered.", 400)
-    return Response(b"", status_code=answer.status, headers={"Location": answer.location})
+    status = 303 if protocol.method == "POST" else answer.status  # so that no browser posts the form to the client
+    return Response(b"", status_code=status, headers={"Location": answer.location})
 
 
 def _sign_in_first(browser: Browser, site: Site, asked: Parameters) -> Page:

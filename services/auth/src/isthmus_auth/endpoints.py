@@ -1,9 +1,9 @@
 """The endpoints that programs use: tokens, registration, metadata, health."""
 
+import asyncio
 from typing import Any
 
 import msgspec
-from anyio import to_thread
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from litestar import MediaType, Request, Response, get, post
 from litestar.di import NamedDependency
@@ -46,7 +46,7 @@ async def token(
     if form.repeated():
         raise InvalidRequestError("A parameter was sent more than once.")
     protocol = ProtocolRequest("POST", form, request.headers.get("authorization", ""))
-    answer, change = await to_thread.run_sync(_token, site, protocol)
+    answer, change = await asyncio.to_thread(_token, site, protocol)
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
     return json_answer(answer)

@@ -1,10 +1,10 @@
 """The pages that people see: sign-in, the admin console, and what went wrong."""
 
+import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from anyio import to_thread
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
@@ -68,7 +68,8 @@ async def sign_in(
     if not site.attempts.allow(attempt):
         message = "There were too many attempts. Wait five minutes, then try again."
         return _sign_in_page(browser, site, then, email=email, message=message, status=429)
-    signed_in = await to_thread.run_sync(_sign_in, site, browser, email, form.get("password"), limiter=site.hashing)
+    async with site.hashing:
+        signed_in = await asyncio.to_thread(_sign_in, site, browser, email, form.get("password"))
     if signed_in is None:
         message = "The e-mail address or the password is wrong."
         return _sign_in_page(browser, site, then, email=email, message=message, status=403)

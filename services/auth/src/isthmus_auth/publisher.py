@@ -29,6 +29,9 @@ BATCH = 100
 RETRY_AFTER = 0.5
 """Seconds between attempts while the bus or the database does not answer."""
 
+PATIENCE = 30.0
+"""Seconds for publishing everything; listing a bucket never ends when its connection is lost."""
+
 TIDY_EVERY = 600
 """Seconds between deletions of what has expired."""
 
@@ -72,19 +75,26 @@ class Publisher:
                 self._work.clear()
                 try:
                     if not self._complete:
-                        await self._republish(stream)
+                        async with asyncio.timeout(PATIENCE):
+                            await self._republish(stream)
                     while await self._drain(stream):
                         pass
-                    async with asyncio.timeout(TIDY_EVERY):
-                        await self._work.wait()
-                except TimeoutError:
-                    await self._tidy()
-                except (NatsError, SQLAlchemyError) as error:
+                    if not await self._more_work():
+                        await self._tidy()
+                except (NatsError, SQLAlchemyError, TimeoutError) as error:
                     logger.warning("policy is not published yet: %s", type(error).__name__)
                     self._complete = False
                     await asyncio.sleep(RETRY_AFTER)
         finally:
             await self._client.close()
+
+    async def _more_work(self) -> bool:
+        """Waits for something to publish; False: there was nothing for a while."""
+        try:
+            async with asyncio.timeout(TIDY_EVERY):
+                return await self._work.wait()
+        except TimeoutError:
+            return False
 
     async def _start_over(self) -> None:
         self._complete = False

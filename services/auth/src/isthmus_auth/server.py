@@ -35,6 +35,16 @@ class Answer:
         return self.headers.get("Location", "")
 
 
+class WrongClientError(InvalidClientError):
+    """The one answer to every client that fails to authenticate (RFC 6749, section 5.2)."""
+
+    status_code = 401
+    description = "The client is unknown, or its credentials are wrong."
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        return [("WWW-Authenticate", 'Basic realm="isthmus"'), ("Cache-Control", "no-store")]
+
+
 class ProtocolRequest(OAuth2Request):
     """A request to /authorize or /token, already read and decoded."""
 
@@ -85,7 +95,7 @@ class IsthmusServer(AuthorizationServer):
         named = dict(headers)
         if "Location" in named:
             named["Location"] = add_params_to_uri(named["Location"], [("iss", self.origins.issuer)])
-            return Answer(303, {}, named)
+            return Answer(status, {}, named)
         return Answer(status, body if isinstance(body, Mapping) else {}, named)
 
     def save_token(self, token: dict[str, str | int], request: OAuth2Request) -> None:
@@ -114,7 +124,7 @@ class IsthmusServer(AuthorizationServer):
         try:
             return super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
-            raise InvalidClientError("The client is unknown, or its credentials are wrong.", status_code=401) from None
+            raise WrongClientError() from None
 
     def generate_token(
         self,

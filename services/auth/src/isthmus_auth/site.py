@@ -1,8 +1,8 @@
 """What every request handler needs."""
 
+import asyncio
 from dataclasses import dataclass, field
 
-from anyio import CapacityLimiter
 from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus.origins import Origins
@@ -22,7 +22,7 @@ class Site:
     key: SigningKey
     publisher: Publisher
     attempts: Attempts = field(default_factory=Attempts)
-    hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""
 
     def server(self, session: Session) -> IsthmusServer:

@@ -156,7 +156,10 @@ def create_app(settings: Settings) -> Litestar:
         return Response({"status": "ready" if ready else "starting"}, status_code=200 if ready else 503)
 
     return Litestar(
-        [mcp, default_metadata, service_metadata, healthz, readyz], lifespan=[lifespan], openapi_config=None
+        [mcp, default_metadata, service_metadata, healthz, readyz],
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
     )
 
 
