@@ -1,7 +1,6 @@
 """How to connect, once everything is healthy: text for people, or with `--json` the same for scripts."""
 
 import json
-import os
 import sys
 from pathlib import Path
 

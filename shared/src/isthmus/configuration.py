@@ -1,7 +1,8 @@
 """`isthmus.toml`: the sources that workers serve, a table for each.
 
 `ISTHMUS_CONFIG` names the file. In the tables that a worker reads, `${NAME}` in a value stands for the environment
-variable NAME, or for what is in the file that NAME_FILE names. `ISTHMUS_DATABASES` and `ISTHMUS_FILES` may hold more sources of their section, as a JSON object.
+variable NAME, or for what is in the file that NAME_FILE names. `ISTHMUS_DATABASES` and `ISTHMUS_FILES` may hold more
+sources of their section, as a JSON object.
 """
 
 import os
