@@ -14,20 +14,23 @@ from isthmus.launcher.state import Secrets, read, write
 
 SECRETS = Path("/secrets")
 BUS = Path("/bus")
-DOCUMENTS = Path("/documents")
+STORE = Path("/store")
 
-OPERATOR, AUTH, GATEWAY, DB_WORKER, FILE_WORKER, NATS = range(10000, 10006)
+OPERATOR, AUTH, GATEWAY, DB_WORKER, FILE_WORKER, NATS, S3 = range(10000, 10007)
 """User and group ids; compose.yaml and the Dockerfiles name the same."""
+S3_ACCESS_KEY = "isthmus"
+
 ROOT = 0
 """PostgreSQL's image reads its password before it becomes another user."""
 
 
 class ComposeSecrets(Secrets, kw_only=True):
-    """`secrets.json`: what the launcher keeps, and the passwords of the database server."""
+    """`secrets.json`: what the launcher keeps, and the passwords of the database server and of S3."""
 
     postgres_password: str = msgspec.field(default_factory=lambda: os.urandom(16).hex())
     auth_database_password: str = msgspec.field(default_factory=lambda: os.urandom(16).hex())
     shop_password: str = msgspec.field(default_factory=lambda: os.urandom(16).hex())
+    s3_secret_key: str = msgspec.field(default_factory=lambda: os.urandom(16).hex())
 
 
 def folders(secrets: ComposeSecrets) -> dict[tuple[str, int], dict[str, str]]:
@@ -51,7 +54,13 @@ def folders(secrets: ComposeSecrets) -> dict[tuple[str, int], dict[str, str]]:
             "nats_password": nats["db_worker"],
             "shop_password": secrets.shop_password,
         },
-        ("file-worker", FILE_WORKER): {**worker, "nats_password": nats["file_worker"]},
+        ("file-worker", FILE_WORKER): {
+            **worker,
+            "nats_password": nats["file_worker"],
+            "s3_secret_key": secrets.s3_secret_key,
+        },
+        # rclone reads the variable as a line of CSV.
+        ("s3", S3): {"auth_key": f'"{S3_ACCESS_KEY},{secrets.s3_secret_key}"'},
         ("nats", NATS): {
             "passwords.env": "\n".join(f"NATS_{user.upper()}_PASSWORD={password}" for user, password in nats.items())
         },
@@ -86,10 +95,10 @@ def main() -> None:
     write(kept, secrets)
     for (name, group), content in folders(secrets).items():
         hand_over(SECRETS / name, group, content)
-    if DOCUMENTS.stat().st_uid == 0:
-        files.create(DOCUMENTS)
-        for path in [*DOCUMENTS.rglob("*"), DOCUMENTS]:
-            os.chown(path, FILE_WORKER, FILE_WORKER)
+    if STORE.stat().st_uid == ROOT:
+        files.create(STORE / "documents")
+        for path in [*STORE.rglob("*"), STORE]:
+            os.chown(path, S3, S3)
     os.chown(BUS, NATS, NATS)
 
 
