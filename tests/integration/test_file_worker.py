@@ -187,8 +187,11 @@ async def test_the_worker_starts_quickly_and_leaves_in_order(nats: NatsServer, t
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ('{"reports": {"path": "x", "acess": "read-only"}}', "has an unknown key `acess`. Did you mean access?"),
-        ('{"reports": {}}', "missing required field `path`"),
+        (
+            '{"reports": {"path": "x", "acess": "read-only"}}',
+            "has an unknown key `acess`. Did you mean access, access_key?",
+        ),
+        ('{"reports": {}}', "ISTHMUS_FILES: a store has either a `path` or a `url`."),
         ('{"reports": {"path": "x", "access": "all"}}', "access"),
         ('{"Re ports": {"path": "x"}}', "'Re ports' cannot be the name of a source"),
         ("{", "ISTHMUS_FILES is not a JSON object of sources"),

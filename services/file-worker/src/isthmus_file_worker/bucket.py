@@ -204,8 +204,9 @@ class Bucket:
             with suppress(Conflict):  # made by another meanwhile, which is just as well
                 self._client.put(key, path, b"", new=True)
             self._keeps_markers = self._is_folder(names)
-            if not self._keeps_markers:  # it was made a file of, without the slash
-                self._client.delete([key], path)
+            made = None if self._keeps_markers else self._object(names)
+            if made and made.size == 0:  # a file was made of it, without the slash
+                self._client.delete([self._key(names)], path)
         if not self._keeps_markers:
             raise ToolError(f"The store {self.name} keeps no empty folders; write a file into {path} and it is there.")
 

@@ -1,5 +1,6 @@
 """Where a store is, from the URL in its configuration."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
@@ -8,6 +9,8 @@ from isthmus.errors import InvalidArguments
 from isthmus_file_worker import paths
 
 AWS = "https://s3.amazonaws.com"
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def parse(url: str) -> Path | BucketLocation:
 
 
 def _bucket(parts: SplitResult) -> BucketLocation:
-    if not parts.netloc:
+    if not _BUCKET.fullmatch(parts.netloc):
         raise ValueError("a `url` of a bucket is written like s3://bucket/prefix?endpoint=https://s3.internal")
     options = parse_qs(parts.query, keep_blank_values=True)
     for name, values in options.items():

@@ -32,7 +32,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError("a store has either a `path` or a `url`")
         if bool(self.access_key) != bool(self.secret_key):
             raise ValueError("`access_key` and `secret_key` go together")
-        if self.access_key and isinstance(self.location, Path):
+        location = self.location
+        if self.access_key and isinstance(location, Path):
             raise ValueError("a folder needs no `access_key`")
 
     @property
