@@ -91,6 +91,7 @@ class Calls:
             except WorkerLost:
                 lost += 1
                 if not call.read_only:
+                    await self._cancel(call)  # if the worker comes back, or the bus does, it must not run late
                     raise OutcomeUnknown from None
                 if lost > 1:
                     raise
