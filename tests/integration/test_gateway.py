@@ -70,8 +70,8 @@ async def test_the_source_may_be_left_out_where_there_is_just_one(nats: NatsServ
     [
         ("sayy", {}, "There is no tool 'sayy'. Did you mean say?"),
         ("say", {"words": "x", "database": "shelv"}, "There is no database 'shelv' for say. Did you mean shelf?"),
-        ("say", {"words": "x", "database": "*"}, "There is no database '*' for say. There is closed, shelf."),
-        ("say", {"words": "x"}, "Say which one with `database`. There is closed, shelf."),
+        ("say", {"words": "x", "database": "*"}, "There is no database '*' for say. There are closed, shelf."),
+        ("say", {"words": "x"}, "Say which one with `database`. There are closed, shelf."),
         ("say", {"words": 7, "database": "shelf"}, "`words`: Expected `string`, got `integer`."),
         ("miss", {"words": "book", "database": "shelf"}, "There is no book."),
         ("fall", {"words": "x", "database": "shelf"}, "The worker failed on this call; its log has the reason."),

@@ -153,5 +153,7 @@ def near(wrong: str, known: Iterable[str]) -> str:
         return f" Did you mean {', '.join(close)}?"
     if not names:
         return ""
+    if len(names) == 1:
+        return f" There is only {names[0]}."
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f" There is {', '.join(names[:10])}{more}."
+    return f" There are {', '.join(names[:10])}{more}."

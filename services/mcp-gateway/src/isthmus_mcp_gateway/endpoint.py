@@ -1,6 +1,5 @@
 """MCP on the gateway: the SDK speaks the protocol in both eras, these handlers answer from catalog and bus."""
 
-import json
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -134,7 +133,7 @@ class Endpoint:
                 read_only=tool.definition.annotations.read_only_hint,
                 principal=policy.principal(claims),
                 grants={source: policy.granted(claims, source) for source in sources.values()},
-                arguments=json.dumps(arguments).encode(),
+                arguments=msgspec.json.encode(arguments),
                 seconds=self._call_timeout,
                 traceparent=request.headers.get("traceparent", "") if request is not None else "",
             ),

@@ -13,7 +13,7 @@ from isthmus.launcher.state import Connection
 
 
 def show(console: Console, connection: Connection, sources: list[dict[str, Any]], *, published: bool) -> None:
-    """The panel: how to connect, who may sign in, what there is."""
+    """The addresses, who may sign in, what there is, and how each client connects."""
     parts: list[RenderableType] = [
         _pairs(
             {
@@ -26,11 +26,12 @@ def show(console: Console, connection: Connection, sources: list[dict[str, Any]]
         ),
         Rule("Sources", style="dim"),
         _sources(sources),
-        Rule("Connect", style="dim"),
-        _pairs(_clients(connection, published=published)),
     ]
     console.print(Panel(Group(*parts), title="Isthmus is ready", border_style="green", padding=(1, 2)))
-    console.print("Ctrl-C stops everything.", style="dim")
+    for client, step in _clients(connection, published=published).items():
+        console.print(Text(client, "bold"))
+        console.print(Text(f"  {step}"), soft_wrap=True)  # whole lines, so that they can be copied
+    console.print("\nCtrl-C stops everything.", style="dim")
 
 
 def _pairs(values: dict[str, str]) -> Table:
@@ -55,14 +56,14 @@ def _sources(sources: list[dict[str, Any]]) -> RenderableType:
 def _clients(connection: Connection, *, published: bool) -> dict[str, str]:
     server = json.dumps({"name": "isthmus", "type": "http", "url": connection.mcp_endpoint})
     chatgpt = (
-        "Settings → Connectors → Create: the endpoint, OAuth, client id and secret above"
+        "Settings → Connectors → Create: the MCP endpoint above, OAuth, client id and secret"
         if published
-        else "needs a public https address: isthmus up --public-url https://…"
+        else "Needs a public https address: isthmus up --public-url https://mcp.example.com"
     )
     return {
         "Claude Code": f"claude mcp add --transport http isthmus {connection.mcp_endpoint}",
         "VS Code": f"code --add-mcp '{server}'",
-        "Cursor": f'~/.cursor/mcp.json: {{"mcpServers": {{"isthmus": {{"url": "{connection.mcp_endpoint}"}}}}}}',
+        "Cursor, in ~/.cursor/mcp.json": json.dumps({"mcpServers": {"isthmus": {"url": connection.mcp_endpoint}}}),
         "ChatGPT": chatgpt,
-        "This terminal": "isthmus sources",
+        "Here, in a second terminal": "uv run isthmus sources",
     }

@@ -1,0 +1,163 @@
+"""Values of every kind, to the database and back."""
+
+from typing import Any
+
+import pytest
+
+from databases import Shop
+
+pytest_plugins = ["database_fixtures"]
+
+TYPES: list[tuple[str, Any, Any]] = [
+    ("smallint", 7, 7),
+    ("bigint", 2**53, 2**53),
+    ("bigint", 2**53 + 1, "9007199254740993"),
+    ("bigint", "9007199254740993", "9007199254740993"),
+    ("bigint", -(2**63), "-9223372036854775808"),
+    ("numeric(12, 4)", "1.5", "1.5000"),
+    ("numeric", "123456789012345678901234567890.123", "123456789012345678901234567890.123"),
+    ("numeric", 0.1, "0.1"),
+    ("numeric", "NaN", "NaN"),
+    ("real", 0.1, 0.1),
+    ("double precision", 1.5, 1.5),
+    ("double precision", "NaN", "NaN"),
+    ("double precision", "-Infinity", "-Infinity"),
+    ("boolean", False, False),
+    ("text", 'it\'s \\ "quoted"\nü☃', 'it\'s \\ "quoted"\nü☃'),
+    ("varchar(3)", "abc", "abc"),
+    ("date", "2024-02-29", "2024-02-29"),
+    ("timestamp", "2024-02-29T12:00:00.5", "2024-02-29T12:00:00.500000"),
+    ("timestamp", "2024-02-29T12:00:00+02:00", "2024-02-29T10:00:00"),
+    ("timestamptz", "2024-02-29T12:00:00+02:00", "2024-02-29T10:00:00+00:00"),
+    ("timestamptz", "2024-02-29T12:00:00", "2024-02-29T12:00:00+00:00"),
+    ("time", "12:30:00", "12:30:00"),
+    ("interval", "P1Y2M3DT4H", "P1Y2M3DT4H"),
+    ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+    ("bytea", "AAH/", "AAH/"),
+    ("jsonb", {"a": [1, None, "x"]}, {"a": [1, None, "x"]}),
+    ("json", [1, 2.5], [1, 2.5]),
+    ("integer[]", [1, None, 3], [1, None, 3]),
+    ("text[]", ["a", "b,c"], ["a", "b,c"]),
+    ("inet", "10.0.0.1", "10.0.0.1"),
+    ("int4range", "[1,5)", "[1, 5)"),
+    ("mood", "glad", "glad"),
+    ("score", 3, 3),
+    ("char(3)", "ab", "ab "),
+    ("money", "12.34", "$12.34"),
+    ("bit(3)", "101", "101"),
+    ("tsvector", "a b", "'a' 'b'"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Did not recognize type")
+async def test_values_of_all_types_go_to_postgresql_and_come_back(postgresql_shop: Shop) -> None:
+    shop = postgresql_shop
+    shop.execute("create type mood as enum ('glad', 'sad');\n create domain score as integer check (value < 10)")
+    columns = ", ".join(f"c{place} {kind}" for place, (kind, _, _) in enumerate(TYPES))
+    shop.execute(f"create table kinds (id integer primary key, {columns})")
+    record = {f"c{place}": value for place, (_, value, _) in enumerate(TYPES)}
+    created = await shop.call("create_records", table="kinds", records=[{"id": 1, **record}, {"id": 2}])
+    assert created.value["ids"] == [1, 2]
+    full, empty = await shop.query(table="kinds")
+    got = [(kind, value) for (kind, _, _), value in zip(TYPES, full[1:], strict=True)]
+    assert got == [(kind, wanted) for kind, _, wanted in TYPES]
+    assert empty == [2] + [None] * len(TYPES)
+
+
+FILTERS: list[tuple[str, str]] = [
+    ("smallint", "= 7"),
+    ("bigint", "= 9007199254740992"),
+    ("numeric(12, 4)", "= 1.5"),
+    ("real", "< 0.2"),
+    ("boolean", "= false"),
+    ("date", "= '2024-02-29'"),
+    ("timestamp", ">= '2024-02-29'"),
+    ("timestamptz", "= '2024-02-29T10:00:00Z'"),
+    ("time", "< '13:00:00'"),
+    ("interval", "> 'P1Y'"),
+    ("uuid", "= 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"),
+    ("bytea", "= 'AAH/'"),
+    ("inet", "= '10.0.0.1'"),
+    ("int4range", "= '[1,4]'"),
+    ("mood", "in ('glad', 'sad')"),
+    ("mood", "like 'gl%'"),
+    ("score", "between 1 and 5"),
+    ("varchar(3)", "in ('abc', 'abcd')"),
+    ("char(3)", "= 'ab'"),
+    ("jsonb", "is not null"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Did not recognize type")
+async def test_columns_of_all_types_can_be_filtered_and_sorted_by(postgresql_shop: Shop) -> None:
+    shop = postgresql_shop
+    shop.execute("create type mood as enum ('glad', 'sad');\n create domain score as integer check (value < 10)")
+    values = {kind: value for kind, value, _ in reversed(TYPES)}
+    columns = ", ".join(f"c{place} {kind}" for place, (kind, _) in enumerate(FILTERS))
+    shop.execute(f"create table kinds (id integer primary key, {columns})")
+    record = {f"c{place}": values[kind] for place, (kind, _) in enumerate(FILTERS)}
+    await shop.call("create_records", table="kinds", records=[{"id": 1, **record}, {"id": 2}, {"id": 3, **record}])
+    for place, (kind, condition) in enumerate(FILTERS):
+        rows = await shop.query(table="kinds", columns=["id"], filter=f"c{place} {condition}")
+        assert rows == [[1], [3]], (kind, condition)
+        order = [f"c{place}"]
+        page = await shop.call("query_table", table="kinds", columns=["id"], order_by=order, limit=1)
+        if kind == "jsonb":
+            assert page.error == "invalid_arguments"
+            continue
+        seen = page.rows
+        while cursor := page.value["next_cursor"]:
+            page = await shop.call("query_table", table="kinds", columns=["id"], order_by=order, limit=1, cursor=cursor)
+            seen = seen + page.rows
+        assert seen == [[1], [3], [2]], kind
+
+
+async def test_an_enumeration_names_its_values_when_there_is_no_such_one(postgresql_shop: Shop) -> None:
+    postgresql_shop.execute("create type mood as enum ('glad', 'sad');\n create table moods (mood mood)")
+    outcome = await postgresql_shop.call("query_table", table="moods", filter="mood = 'happy'")
+    assert outcome.text == "mood is compared with one of glad, sad."
+
+
+async def test_dates_beyond_python_stay_as_the_database_writes_them(postgresql_shop: Shop) -> None:
+    postgresql_shop.execute(
+        "create table times (a date primary key, b timestamp, c timestamptz);\n"
+        "insert into times values ('infinity', '-infinity', 'infinity'), ('0044-03-15 BC', '20000-01-01', null)"
+    )
+    first = await postgresql_shop.call("query_table", table="times", limit=1)
+    assert first.rows == [["0044-03-15 BC", "20000-01-01 00:00:00", None]]
+    rest = await postgresql_shop.query(table="times", cursor=first.value["next_cursor"])
+    assert rest == [["infinity", "-infinity", "infinity"]]
+
+
+async def test_sqlite_gives_what_is_stored_whatever_the_declared_type(sqlite_shop: Shop) -> None:
+    shop = sqlite_shop
+    shop.execute(
+        "create table loose (id integer primary key, n numeric(10, 2), i integer, b boolean, d date, t datetime, "
+        "j json, x blob, anything)"
+    )
+    shop.execute("insert into loose values (1, 0.1, 9007199254740993, 1, '2024-01-01', '2024-01-01 10:00:00', "
+                 "'{\"a\"\\:1}', x'0001ff', 'text')")  # fmt: skip
+    shop.execute("insert into loose values (2, 'many', 'few', 'maybe', 'soon', 1704103200, '{', 'text', 1.5)")
+    assert await shop.query(table="loose") == [
+        [1, "0.1", "9007199254740993", True, "2024-01-01", "2024-01-01 10:00:00", {"a": 1}, "AAH/", "text"],
+        [2, "many", "few", "maybe", "soon", 1704103200, "{", "text", 1.5],
+    ]
+    for text in ("n = 0.1", "i = 9007199254740993", "b", "d < '2024-02-01'", "t = '2024-01-01T10:00:00'"):
+        assert [1] in await shop.query(table="loose", columns=["id"], filter=text), text
+    records = [{"n": "2.50", "b": False, "t": "2024-05-05T10:00:00", "j": {"b": [1]}, "x": "AAH/"}]
+    assert (await shop.call("create_records", table="loose", records=records)).value["ids"] == [3]
+    assert (await shop.query(table="loose", filter="id = 3"))[0][1:] == [
+        "2.5", None, False, None, "2024-05-05 10:00:00", {"b": [1]}, "AAH/", None,
+    ]  # fmt: skip
+
+
+async def test_odd_names_are_no_trouble(shop: Shop) -> None:
+    shop.execute('create table "Odd Table" ("select" integer primary key, "a b" text, "per%cent" integer, "Ä(x)" text)')
+    created = await shop.call(
+        "create_records", table="Odd Table", records=[{"select": 1, "a b": "x", "per%cent": 5, "Ä(x)": "y"}]
+    )
+    assert created.value["ids"] == [1]
+    text = 'select = 1 and "a b" = \'x\' and "per%cent" = 5 and "Ä(x)" = \'y\''
+    assert await shop.query(table="Odd Table", filter=text, order_by=["-per%cent"]) == [[1, "x", 5, "y"]]
+    values = {"per%cent": 6}
+    assert (await shop.call("update_records", table="Odd Table", values=values, filter=text)).value == {"updated": 1}

@@ -1,0 +1,106 @@
+"""The catalog: a merge of offers that comes out the same whatever their order."""
+
+from random import Random
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.advertising import Advertisement
+from isthmus.definitions import Annotations, Definition, DefinitionSet
+from isthmus_mcp_gateway.catalog import Catalog, Offer, merge
+
+
+def definition(name: str, text: str = "") -> Definition:
+    return Definition(
+        name=name,
+        title=name,
+        description=text,
+        input_schema={"type": "object"},
+        annotations=Annotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True),
+        scope="data:read",
+        actions=("read",),
+        sources={"database": "db"},
+    )
+
+
+def offer(name: str, digest: str = "d1", target: str = "t", kind: str = "db", title: str = "") -> Offer:
+    advertisement = Advertisement(
+        kind=kind,
+        engine="sqlite",
+        title=title or name,
+        description="",
+        fingerprint=target,
+        definitions=digest,
+        access="read-only",
+    )
+    return Offer(name, advertisement)
+
+
+SETS = {
+    "d1": DefinitionSet("1.2.0", (definition("query", "old"), definition("gone"))),
+    "d2": DefinitionSet("1.10.0", (definition("query", "new"),)),
+    "f1": DefinitionSet("9.0.0", (definition("query", "of another kind"), definition("read"))),
+}
+
+
+def test_a_tool_exists_once_over_all_sources_that_have_it() -> None:
+    catalog = merge([offer("b"), offer("a"), offer("a")], SETS)
+    assert list(catalog.sources) == ["db.a", "db.b"]
+    assert catalog.sources["db.a"].workers == 2
+    assert catalog.tools["query"].sources == ("a", "b")
+
+
+def test_of_two_versions_the_higher_is_shown_by_number_not_by_letter() -> None:
+    catalog = merge([offer("a", "d1"), offer("b", "d2")], SETS)
+    assert catalog.tools["query"].definition.description == "new"
+    assert catalog.tools["query"].sources == ("a", "b")
+    assert catalog.tools["gone"].sources == ("a",)
+
+
+def test_a_name_belongs_to_one_kind() -> None:
+    catalog = merge([offer("a"), offer("papers", "f1", kind="file")], SETS)
+    assert catalog.tools["query"].kind == "db"
+    assert catalog.tools["query"].sources == ("a",)
+    assert catalog.tools["read"].kind == "file"
+
+
+def test_reserved_names_are_the_gateways_own() -> None:
+    assert "query" not in merge([offer("a")], SETS, reserved={"query"}).tools
+
+
+def test_one_name_with_two_targets_is_a_conflict_and_cannot_be_called() -> None:
+    catalog = merge([offer("a", target="x"), offer("a", target="y"), offer("b")], SETS)
+    assert catalog.sources["db.a"].problem
+    assert catalog.tools["query"].sources == ("b",)
+
+
+def test_a_source_whose_definitions_have_not_come_yet_is_listed_without_tools() -> None:
+    catalog = merge([offer("a", "unknown")], SETS)
+    assert list(catalog.sources) == ["db.a"]
+    assert catalog.tools == {}
+
+
+offers = st.lists(
+    st.builds(
+        offer,
+        st.sampled_from("abc"),
+        st.sampled_from(["d1", "d2"]),
+        st.sampled_from("xy"),
+        title=st.sampled_from("TU"),
+    ),
+    max_size=8,
+)
+
+
+@given(offers, st.randoms())
+def test_the_order_of_offers_makes_no_difference(given_offers: list[Offer], random: Random) -> None:
+    shuffled = list(given_offers)
+    random.shuffle(shuffled)
+    once, again = merge(given_offers, SETS), merge(shuffled, SETS)
+    assert once == again
+    assert msgspec.json.encode(once) == msgspec.json.encode(again)
+
+
+def test_without_workers_there_is_nothing() -> None:
+    assert merge([], SETS) == Catalog()

@@ -1,0 +1,60 @@
+"""JSON Schemas from Structs, as models read them."""
+
+from typing import Annotated
+
+import msgspec
+
+from isthmus.definitions import digest, object_schema
+
+
+class Column(msgspec.Struct):
+    """One column."""
+
+    name: str
+    """What it is called."""
+
+
+class Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """One table."""
+
+    title: str
+    """A field that is itself
+    called title."""
+    all_columns: list[Column] = []
+    """Its columns."""
+    at_most: Annotated[int, msgspec.Meta(ge=1, le=10)] = 5
+
+
+class Wider(Table):
+    """A table with more."""
+
+    parent: Column | None = None
+    """Where it came from."""
+
+
+def test_the_root_is_an_object_with_documented_fields() -> None:
+    schema = object_schema(Table)
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == ["title"]
+    assert schema["properties"]["title"] == {"type": "string", "description": "A field that is itself called title."}
+    assert schema["properties"]["allColumns"]["description"] == "Its columns."
+    assert schema["properties"]["atMost"] == {"type": "integer", "minimum": 1, "maximum": 10, "default": 5}
+
+
+def test_structs_within_are_documented_too_and_have_no_titles() -> None:
+    schema = object_schema(Table)
+    assert schema["$defs"]["Column"]["properties"]["name"] == {"type": "string", "description": "What it is called."}
+    assert "title" not in schema
+    assert "title" not in schema["$defs"]["Column"]
+
+
+def test_inherited_fields_keep_their_documentation() -> None:
+    properties = object_schema(Wider)["properties"]
+    assert properties["allColumns"]["description"] == "Its columns."
+    assert properties["parent"]["description"] == "Where it came from."
+
+
+def test_a_digest_names_bytes() -> None:
+    assert digest(b"a") == digest(b"a") != digest(b"b")
+    assert len(digest(b"a")) == 32
