@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,9 +172,12 @@ class Load:
         return Counter(attempt.told for attempt in self.attempts.values())
 
     def check_writes(self, file: Path) -> None:
-        """What was told is true: done is there once, unknown at most once, everything else is not there."""
+        """What was told is true in this SQLite file."""
         with closing(sqlite3.connect(file)) as database:
-            found = Counter(token for (token,) in database.execute("select token from attempts"))
+            self.check_told(Counter(token for (token,) in database.execute("select token from attempts")))
+
+    def check_told(self, found: Mapping[str, int]) -> None:
+        """Done is there once, unknown at most once, everything else is not there."""
         for token, attempt in self.attempts.items():
             allowed = {"done": {1}, "outcome_unknown": {0, 1}}.get(attempt.told, {0})
             assert found[token] in allowed, f"{attempt} is there {found[token]} times"

@@ -131,17 +131,24 @@ class ServingWorker(Generic[T]):
         While the bus is away nobody hears an answer: what runs is stopped at once.
         """
         endpoints = list(self.service.endpoints.values())
-        if not self.client.is_connected:
-            await _end([task for e in endpoints for task in e.running], within=0)
-            return
         self.service.endpoints.clear()
+        leaving = asyncio.create_task(self._leave(endpoints))
+        while self.client.is_connected and not leaving.done():
+            await asyncio.wait([leaving], timeout=TICK)
+        if leaving.done():
+            leaving.result()
+        else:
+            leaving.cancel()
+            await _end([task for e in endpoints for task in e.running], within=0)
+        if self.ticker is not None:
+            self.ticker.cancel()
+
+    async def _leave(self, endpoints: list[Endpoint]) -> None:
         await self._announce()
         await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
         await _end([task for e in endpoints for task in e.running], LEAVE_WITHIN)
         await self.client.flush()
         await self.service.stop()
-        if self.ticker is not None:
-            self.ticker.cancel()
 
     async def _announce(self) -> None:
         self.service.changed()

@@ -114,14 +114,14 @@ class Calls:
                 call.kind, subject, msgspec.json.encode(envelope), headers, on_frame=on_frame
             )
         except NatsError as error:
-            logger.warning("call %s was not sent: %s", call.id, type(error).__name__)
+            logger.debug("call %s was not sent: %s", call.id, type(error).__name__)
             raise NoWorker from None
 
     async def _cancel(self, call: Outgoing) -> None:
         try:
             await self._inbox.client.publish(subjects.CANCEL, call.id.encode())
         except NatsError:
-            logger.warning("the cancellation of call %s was not sent", call.id)
+            logger.debug("the cancellation of call %s was not sent", call.id)
 
 
 class Line:
