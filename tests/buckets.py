@@ -71,14 +71,15 @@ class BucketPlace:
     def delete(self, path: str) -> None:
         self.client.remove_object(self.bucket, self.prefix + path)
 
-    def keys(self) -> list[str]:
+    def paths(self) -> list[str]:
+        """The keys of all objects, markers with the slash at their end."""
         found = self.client.list_objects(self.bucket, self.prefix, recursive=True)
         return [(item.object_name or "").removeprefix(self.prefix) for item in found]
 
     def tree(self) -> dict[str, bytes | None]:
         """Path → bytes; None for a folder, which is there with a marker or what is in it."""
         tree: dict[str, bytes | None] = {}
-        for key in self.keys():
+        for key in self.paths():
             tree |= {str(folder): None for folder in Path(key).parents if folder.name}
             if key.endswith("/"):
                 tree[key.rstrip("/")] = None

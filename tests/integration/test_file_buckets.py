@@ -13,9 +13,12 @@ import msgspec
 import pytest
 
 from buckets import Endpoint
+from isthmus.errors import Conflict
 from isthmus_file_worker import s3
+from isthmus_file_worker.bucket import Bucket
+from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.settings import StoreSettings
-from isthmus_file_worker.worker import file_worker
+from isthmus_file_worker.threads import Stop
 from servers import free_port
 from stores import FolderPlace, Place, Store
 
@@ -57,7 +60,7 @@ async def test_a_folder_is_made_with_a_marker_that_is_never_shown_as_a_file(moto
     assert await store.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "created": True}
     assert await store.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "created": False}
     assert await store.ask("create_folder", path="") == {"path": "", "created": False}
-    assert place.keys() == ["x/y/z/"]
+    assert place.paths() == ["x/y/z/"]
     assert await store.listed(recursive=True) == ["x/", "x/y/", "x/y/z/"]
     assert await store.listed(path="x/y/z") == []
     await store.ask("write_file", path="a.txt", content="x")
@@ -66,7 +69,7 @@ async def test_a_folder_is_made_with_a_marker_that_is_never_shown_as_a_file(moto
         "a.txt is not a folder, so nothing can be put into it."
     )
     assert (await store.ask("delete_file", path="x", recursive=True))["entries"] == 3
-    assert place.keys() == ["a.txt"]
+    assert place.paths() == ["a.txt"]
 
 
 async def test_where_markers_are_not_kept_an_empty_folder_is_refused_and_nothing_stays(rclone: Endpoint) -> None:
@@ -100,7 +103,7 @@ async def test_keys_that_no_path_can_name_are_not_there_and_lead_nowhere(moto: E
     assert await store.listed() == ["a/", "z/"]
     assert await store.listed(path="a") == ["a/b.txt"]
     assert (await store.ask("delete_file", path="a", recursive=True))["entries"] == 3
-    assert "a/x\\y" not in place.keys()
+    assert "a/x\\y" not in place.paths()
 
 
 async def test_no_path_leaves_the_prefix(moto: Endpoint) -> None:
@@ -123,7 +126,7 @@ async def test_an_object_and_a_folder_of_one_path_are_both_listed_and_the_object
     assert (await store.ask("read_file", path="a"))["content"] == "the object"
     assert (await store.ask("read_file", path="a/b.txt"))["content"] == "b"
     assert (await store.ask("delete_file", path="a", recursive=True))["entries"] == 1
-    assert place.keys() == ["a/b.txt"]
+    assert place.paths() == ["a/b.txt"]
 
 
 @pytest.mark.parametrize("server", ["rclone", "moto"])
@@ -150,7 +153,7 @@ async def test_pages_of_the_endpoint_join_and_hidden_folders_are_passed_by(
     assert await caller.listed(recursive=True) == ["a/", "a/1.txt", "z/", "z/1.txt", "z/2.txt"]
     assert len(asked) < 6
     assert (await store.ask("delete_file", path="m", recursive=True))["entries"] == 13
-    assert not [key for key in place.keys() if key.startswith("m/")]
+    assert not [key for key in place.paths() if key.startswith("m/")]
 
 
 @contextmanager
@@ -207,21 +210,18 @@ async def test_the_first_lines_of_a_huge_file_take_few_bytes(rclone: Endpoint) -
 async def test_an_object_that_changes_while_it_is_read_is_said_to(moto: Endpoint) -> None:
     place = moto.bucket()
     place.fill({"a.bin": b"\0" * 300_000})
-    bucket = file_worker({"reports": place.settings})._toolbox.sources["reports"].handle
-    result = await bucket.work(lambda stop: _read_while_changing(bucket, place), 10)
-    assert result == "a.bin was changed by another at the same moment; look at it again."
+    location = place.settings.location
+    assert isinstance(location, BucketLocation)
+    bucket = Bucket("reports", location, moto.access_key, moto.secret_key)
 
+    def read(stop: Stop) -> bytes:
+        with bucket.open_file(("a.bin",)) as file:
+            place.fill({"a.bin": b"\1" * 300_000})
+            return file.read(0, 300_000)
 
-def _read_while_changing(bucket: object, place: Place) -> str:
-    from isthmus.errors import Conflict
-    from isthmus_file_worker.bucket import Bucket
-
-    assert isinstance(bucket, Bucket)
-    with bucket.open_file(("a.bin",)) as file:
-        place.fill({"a.bin": b"\1" * 300_000})
-        with pytest.raises(Conflict) as caught:
-            file.read(0, 300_000)
-    return caught.value.message
+    with pytest.raises(Conflict) as caught:
+        await bucket.work(read, 10)
+    assert caught.value.message == "a.bin was changed by another at the same moment; look at it again."
 
 
 SECRET = "not-the-secret-of-this-store"
@@ -258,7 +258,7 @@ async def test_a_missing_bucket_is_said_to_be_missing(request: pytest.FixtureReq
         )
 
 
-async def test_an_endpoint_that_is_down_is_said_to_be_and_comes_back(rclone: Endpoint) -> None:
+async def test_an_endpoint_that_is_down_is_said_to_be(rclone: Endpoint) -> None:
     place = rclone.bucket()
     store = Store.at(Elsewhere(place, url=f"s3://reports?endpoint=http://127.0.0.1:{free_port()}"))
     for tool, arguments in CALLS.items():
@@ -286,6 +286,6 @@ def test_the_target_of_a_bucket_has_no_credentials() -> None:
         access_key="the-key",
         secret_key=SECRET,
     )
-    source = file_worker({"reports": settings})._toolbox.sources["reports"]
-    assert source.engine == "s3"
-    assert source.target == "https://s3.internal:9000/reports/2026/%C3%BC/"
+    location = settings.location
+    assert isinstance(location, BucketLocation)
+    assert location.target == "https://s3.internal:9000/reports/2026/%C3%BC/"

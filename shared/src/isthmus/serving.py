@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -78,16 +76,23 @@ class Running:
     shown: float = 0.0
 
 
-@asynccontextmanager
-async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator[None]:
-    """Serves the toolbox's sources while the context is open."""
-    client = await bus.connect(settings, toolbox.service.replace("-", "_"))
+async def serve(toolbox: Toolbox[T], settings: WorkerSettings, until: asyncio.Event) -> None:
+    """Serves the toolbox's sources until the event is set."""
+    stopping = asyncio.create_task(until.wait())
+    connecting = asyncio.create_task(bus.connect(settings, toolbox.service.replace("-", "_")))
+    await asyncio.wait([stopping, connecting], return_when=asyncio.FIRST_COMPLETED)
+    if not connecting.done():
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        return
+    client = connecting.result()
     worker = ServingWorker(client, toolbox, settings)
     try:
         await worker.join()
-        yield
+        await stopping
         await worker.leave()
     finally:
+        stopping.cancel()
         await client.close()
 
 
@@ -127,20 +132,30 @@ class ServingWorker(Generic[T]):
         return [source for _, source in sorted(self.toolbox.sources.items())]
 
     async def leave(self) -> None:
-        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out."""
+        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out.
+
+        While the bus is away nobody hears an answer: what runs is stopped at once.
+        """
         self.joined = False
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
-        await self._announce()
-        await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
-        if tasks := [task for e in endpoints for task in e.running]:
-            _, late = await asyncio.wait(tasks, timeout=LEAVE_WITHIN)
-            for task in late:
-                task.cancel()
-        await self.client.flush()
-        await self.service.stop()
+        leaving = asyncio.create_task(self._leave(endpoints))
+        while self.client.is_connected and not leaving.done():
+            await asyncio.wait([leaving], timeout=TICK)
+        if leaving.done():
+            leaving.result()
+        else:
+            leaving.cancel()
+            await _end([task for e in endpoints for task in e.running], within=0)
         if self.ticker is not None:
             self.ticker.cancel()
+
+    async def _leave(self, endpoints: list[Endpoint]) -> None:
+        await self._announce()
+        await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
+        await _end([task for e in endpoints for task in e.running], LEAVE_WITHIN)
+        await self.client.flush()
+        await self.service.stop()
 
     async def _announce(self) -> None:
         self.service.changed()
@@ -260,3 +275,12 @@ class ServingWorker(Generic[T]):
         if len(body) > self.client.max_payload - 1024:
             body = msgspec.json.encode(failure(TooLarge().message, TooLarge.code))
         return body
+
+
+async def _end(tasks: list[asyncio.Task[None]], within: float) -> None:
+    """Returns when all of them have: by themselves, or stopped after the time."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=within)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -22,7 +22,7 @@ import msgspec
 from isthmus import definitions, lifetime, logs, subjects
 from isthmus.definitions import Annotations, Definition
 from isthmus.errors import ConfigurationError
-from isthmus.serving import WorkerSettings, serving
+from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Result, Source, Tool, Toolbox
 
@@ -98,8 +98,7 @@ class Worker(Generic[T]):
 
     async def serve(self, settings: WorkerSettings, until: asyncio.Event) -> None:
         """Joins the bus, serves calls until the event is set, then leaves without losing one."""
-        async with serving(self._toolbox, settings):
-            await until.wait()
+        await serve(self._toolbox, settings, until)
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, with settings from the environment."""

@@ -187,8 +187,11 @@ class Client(Minio):
                 response.release_conn()
 
     def put(self, key: str, path: str, data: bytes, *, new: bool) -> None:
-        """Writes an object, whole or not at all. With `new` it raises Conflict where there is one already, if the
-        endpoint knows conditional writes (AWS, MinIO, R2, Ceph since 2025); others replace it."""
+        """Writes an object, whole or not at all.
+
+        With `new` it raises Conflict where there is one already, if the endpoint knows conditional writes; one that
+        ignores the condition replaces it, and one that refuses the condition is asked again without.
+        """
         headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream"}
         if new:
             headers["If-None-Match"] = "*"
