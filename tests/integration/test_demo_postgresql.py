@@ -14,6 +14,8 @@ from isthmus.demo import database
 from isthmus.demo.business import business
 from postgres import postgres_server
 
+pytestmark = pytest.mark.xdist_group("demo-postgresql")  # one server, and the names of its databases are fixed
+
 SCRIPT = Path(__file__).parents[2] / "compose" / "database_server.py"
 
 
