@@ -14,8 +14,6 @@ from isthmus.demo import database
 from isthmus.demo.business import business
 from postgres import postgres_server
 
-pytestmark = pytest.mark.xdist_group("demo-postgresql")  # one server, and the names of its databases are fixed
-
 SCRIPT = Path(__file__).parents[2] / "compose" / "database_server.py"
 
 
@@ -38,9 +36,15 @@ def make(host: str, folder: Path) -> None:
     subprocess.run([sys.executable, SCRIPT], env=environ, check=True, timeout=20)
 
 
-def test_the_rows_and_views_are_those_of_the_business(host: str, tmp_path: Path) -> None:
+def open_shop(host: str, database: str = "shop") -> psycopg.Connection:
+    """A connection as the user of the demo."""
+    return psycopg.connect(host=host, user="shop", dbname=database, password="secret")
+
+
+def test_it_is_made_once_with_the_rows_of_the_business_and_a_user_of_its_own(host: str, tmp_path: Path) -> None:
+    """One test, because the names of the databases are fixed and all processes of a run share the server."""
     make(host, tmp_path)
-    with psycopg.connect(host=host, user="shop", dbname="shop", password="secret") as shop:
+    with open_shop(host) as shop:
         for table, rows in database.tables().items():
             order = "1, 2" if table == "order_items" else "1"
             found = shop.execute(f"SELECT * FROM {table} ORDER BY {order}".encode()).fetchall()  # noqa: S608
@@ -49,18 +53,9 @@ def test_the_rows_and_views_are_those_of_the_business(host: str, tmp_path: Path)
         assert sales == business().monthly_sales()
         new = "INSERT INTO categories (name, description) VALUES ('Kettles', '') RETURNING id"
         assert shop.execute(new).fetchone() == (len(business().categories) + 1,)
-
-
-def test_a_second_start_leaves_it_as_it_is(host: str, tmp_path: Path) -> None:
-    make(host, tmp_path)
-    with psycopg.connect(host=host, user="shop", dbname="shop", password="secret") as shop:
         shop.execute("DROP TABLE invoices")
     make(host, tmp_path)
-    with psycopg.connect(host=host, user="shop", dbname="shop", password="secret") as shop:
+    with open_shop(host) as shop:
         assert shop.execute("SELECT to_regclass('invoices')").fetchone() == (None,)
-
-
-def test_each_user_reaches_one_database_alone(host: str, tmp_path: Path) -> None:
-    make(host, tmp_path)
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
-        psycopg.connect(host=host, user="shop", dbname="auth", password="secret")
+        open_shop(host, "auth")
