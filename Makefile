@@ -2,13 +2,16 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test check format bench soak-failures
+.PHONY: up test test-compose check format bench soak-failures
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
 
 test: $(UV)  ## All tests
 	$(RUN) pytest -n auto $(ARGS)
+
+test-compose: $(UV)  ## compose.yaml on a Docker engine: builds, starts, scales, kills
+	$(RUN) pytest -m compose tests/e2e/compose $(ARGS)
 
 check: $(UV)  ## Format, lint, types, who may import whom
 	$(RUN) ruff format --check

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
@@ -61,6 +62,8 @@ class WorkerSettings(BusSettings, frozen=True, kw_only=True):
     fingerprint_key: str = ""
     """One secret for all workers: their fingerprints of a target agree, and say nothing about it."""
     log_level: str = "INFO"
+    heartbeat_path: str = ""
+    """A file that is touched every TICK while the worker is on the bus, for health checks; empty: none."""
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ async def serve(toolbox: Toolbox[T], settings: WorkerSettings, until: asyncio.Ev
         await asyncio.wait([connecting])
         return
     client = connecting.result()
-    worker = ServingWorker(client, toolbox, settings.fingerprint_key)
+    worker = ServingWorker(client, toolbox, settings)
     try:
         await worker.join()
         await stopping
@@ -96,10 +99,12 @@ async def serve(toolbox: Toolbox[T], settings: WorkerSettings, until: asyncio.Ev
 class ServingWorker(Generic[T]):
     """The state of one worker while it is connected."""
 
-    def __init__(self, client: Client, toolbox: Toolbox[T], fingerprint_key: str) -> None:
+    def __init__(self, client: Client, toolbox: Toolbox[T], settings: WorkerSettings) -> None:
         self.client = client
         self.toolbox = toolbox
-        self.fingerprint_key = fingerprint_key
+        self.fingerprint_key = settings.fingerprint_key
+        self.heartbeat = Path(settings.heartbeat_path) if settings.heartbeat_path else None
+        self.joined = False
         self.service = AdvertisedService(client, toolbox.service, toolbox.version)
         self.running: dict[str, Running] = {}
         self.cancelled: dict[str, float] = {}
@@ -119,6 +124,7 @@ class ServingWorker(Generic[T]):
             self.others.append(await self._answer_definitions(digest, body))
         await self.service.start()
         await self._announce()
+        self.joined = True
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
 
     def sources(self) -> list[Source[T]]:
@@ -130,6 +136,7 @@ class ServingWorker(Generic[T]):
 
         While the bus is away nobody hears an answer: what runs is stopped at once.
         """
+        self.joined = False
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
         leaving = asyncio.create_task(self._leave(endpoints))
@@ -198,6 +205,8 @@ class ServingWorker(Generic[T]):
                 logger.warning("this worker stood still for %.1f s; it takes calls again in 1 s", now - self.ticked)
                 self.busy_until = now + STALL
             self.ticked = now
+            if self.heartbeat is not None and self.joined and self.client.is_connected:
+                self.heartbeat.touch()
             self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
             for running in list(self.running.values()):
                 if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:

@@ -1,7 +1,12 @@
-"""Settings from the environment: one frozen Struct per service, read once in its `__main__`."""
+"""Settings from the environment: one frozen Struct per service, read once in its `__main__`.
+
+Wherever a variable `NAME` is read, `NAME_FILE` may name a file that holds its value instead: for secrets, which do not
+belong into an environment that everybody can look at.
+"""
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -9,6 +14,8 @@ import msgspec
 from isthmus.errors import ConfigurationError
 
 PREFIX = "ISTHMUS_"
+
+FILE_SUFFIX = "_FILE"
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -32,18 +39,36 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(kind: type[S], environ: Mapping[str, str] | None = None) -> S:
-    """Reads the field `nats_url` from `ISTHMUS_NATS_URL`, and so on; an empty value counts as absent.
+    """Reads the field `nats_url` from `ISTHMUS_NATS_URL`, or the file that `ISTHMUS_NATS_URL_FILE` names, and so on.
+
+    An empty value counts as absent.
 
     Raises ConfigurationError naming the variable that does not fit.
     """
     given = os.environ if environ is None else environ
     values = {
-        field.encode_name: given[name]
+        field.encode_name: value
         for field in msgspec.structs.fields(kind)
-        if given.get(name := PREFIX + field.name.upper(), "") != ""
+        if (value := read_variable(PREFIX + field.name.upper(), given))
     }
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$.")
         raise ConfigurationError(f"{PREFIX}{path.rstrip('`').upper()}: {problem}.") from None
+
+
+def read_variable(name: str, environ: Mapping[str, str]) -> str:
+    """The variable's value, or what is in the file that `<name>_FILE` names, without the line end; empty: neither.
+
+    Raises ConfigurationError when both are given, or the file cannot be read.
+    """
+    value, file = environ.get(name, ""), environ.get(name + FILE_SUFFIX, "")
+    if not file:
+        return value
+    if value:
+        raise ConfigurationError(f"{name} and {name}{FILE_SUFFIX} are both set; keep one.")
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"{name}{FILE_SUFFIX} names a file that cannot be read as text.") from None
