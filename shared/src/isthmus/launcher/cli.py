@@ -18,6 +18,7 @@ from rich.text import Text
 from isthmus import subjects
 from isthmus.errors import ConfigurationError, IsthmusError
 from isthmus.launcher import panel, ports
+from isthmus.launcher import status as status_report
 from isthmus.launcher.client import LocalStack, call_tool, fetch_token
 from isthmus.launcher.stack import Sources, Stack, demo
 from isthmus.launcher.state import DataFolder
@@ -112,6 +113,31 @@ def sources(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         names = (source["name"], source["kind"], source["engine"], source["access"], str(len(source["tools"])))
         table.add_row(*names, note)
     Console().print(table)
+
+
+@app.command()
+def status(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    nats_url: Annotated[
+        str,
+        typer.Option(
+            envvar="ISTHMUS_NATS_URL",
+            help="Another bus than the local one; ISTHMUS_NATS_USER and ISTHMUS_NATS_PASSWORD sign in.",
+        ),
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keeps it up to date until Ctrl-C.")] = False,
+    structured: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+) -> None:
+    """Shows the workers on the bus, and how each source does."""
+    console = Console()
+    try:
+        bus = status_report.bus_of(DataFolder(data_dir), nats_url)
+        if watch and not structured:
+            status_report.watch(bus, console)
+        else:
+            status_report.show(bus, console, as_json=structured)
+    except IsthmusError as error:
+        _fail(error)
 
 
 def _version(value: bool) -> None:
