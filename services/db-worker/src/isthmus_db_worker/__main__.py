@@ -9,9 +9,14 @@ from isthmus_db_worker.worker import create_worker
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT. What is wrong with the configuration is said in one sentence; the code is 2."""
+    """Serves until SIGTERM or SIGINT; with `--check` it only looks at the configuration.
+
+    What is wrong with the configuration is said in one sentence; the code is 2.
+    """
     try:
-        create_worker(read_sources("databases", DatabaseSettings)).run()
+        worker = create_worker(read_sources("databases", DatabaseSettings))
+        if sys.argv[1:] != ["--check"]:
+            worker.run()
     except ConfigurationError as error:
         sys.stderr.write(f"isthmus-db-worker: {error.message}\n")
         sys.exit(2)

@@ -9,9 +9,11 @@ from isthmus_file_worker.worker import file_worker
 
 
 def main() -> None:
-    """Runs the worker with the settings of the environment."""
+    """Runs the worker with the settings of the environment; with `--check` it only looks at them."""
     try:
-        file_worker(read_sources("files", StoreSettings)).run()
+        worker = file_worker(read_sources("files", StoreSettings))
+        if sys.argv[1:] != ["--check"]:
+            worker.run()
     except ConfigurationError as error:
         print(error.message, file=sys.stderr)  # noqa: T201  (logging begins with valid settings)
         sys.exit(2)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from isthmus import subjects
 from isthmus.errors import ConfigurationError, IsthmusError
+from isthmus.launcher import doctor as examination
 from isthmus.launcher import panel, ports
 from isthmus.launcher import status as status_report
 from isthmus.launcher.client import LocalStack, call_tool, fetch_token
@@ -138,6 +139,27 @@ def status(
             status_report.show(bus, console, as_json=structured)
     except IsthmusError as error:
         _fail(error)
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    config: Annotated[
+        Path | None, typer.Option(envvar="ISTHMUS_CONFIG", help="The configuration file; by default the one in use.")
+    ] = None,
+    public_url: Annotated[
+        str, typer.Option(envvar="ISTHMUS_PUBLIC_URL", help="The origin that clients should find Isthmus at.")
+    ] = "",
+) -> None:
+    """Looks for what could be wrong, and says what to do about it. Ends with 1 when there is a problem."""
+    try:
+        if config is None and DEFAULT_CONFIG.is_file():
+            config = DEFAULT_CONFIG
+        findings = examination.examine(DataFolder(data_dir), config, _origin(public_url))
+        found = examination.show(findings, Console())
+    except IsthmusError as error:
+        _fail(error)
+    sys.exit(1 if found else 0)
 
 
 def _version(value: bool) -> None:
