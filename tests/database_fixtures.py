@@ -1,34 +1,30 @@
 """Fixtures with a shop in a database; a test module takes them with `pytest_plugins = ["database_fixtures"]`."""
 
-import itertools
 import os
 from collections.abc import Generator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from databases import DIALECTS, SHOP, Shop, create_database, url_of
+from databases import DIALECTS, SHOP, Shop, url_of
 from postgres import postgres_server
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator[str]:
-    """The URL of a PostgreSQL server that has the shop as the template database `shop_<n>`."""
+    """The URL of a PostgreSQL server."""
     with postgres_server() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def postgres_shop(postgres: str) -> str:
-    """The name of the template database with the shop."""
+def postgres_database(postgres: str) -> str:
+    """The URL of a database that only this test process uses."""
     name = f"shop_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    create_database(postgres, name)
-    shop = Shop("postgresql", url_of(postgres, name))
-    shop.execute(SHOP.format(**DIALECTS["postgresql"]))
-    shop.close()
-    return name
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    return url_of(postgres, name)
 
 
 @pytest.fixture
@@ -42,11 +38,15 @@ def sqlite_shop(tmp_path: Path) -> Generator[Shop]:
 
 
 @pytest.fixture
-def postgresql_shop(postgres: str, postgres_shop: str) -> Generator[Shop]:
-    """A shop in a PostgreSQL database of its own."""
-    name = f"{postgres_shop}_{next(_numbers)}"
-    create_database(postgres, name, postgres_shop)
-    shop = Shop("postgresql", url_of(postgres, name))
+def postgresql_shop(postgres_database: str) -> Generator[Shop]:
+    """A shop in PostgreSQL, where nothing is left of the test before."""
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(
+            b"drop schema if exists crm cascade; drop schema public cascade; "
+            b"create schema public; grant usage on schema public to public"
+        )
+        connection.execute(SHOP.format(**DIALECTS["postgresql"]).encode())
+    shop = Shop("postgresql", postgres_database)
     yield shop
     shop.close()
 

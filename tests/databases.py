@@ -127,14 +127,6 @@ async def _no_progress(done: float, total: float | None, message: str | None) ->
     del done, total, message
 
 
-def create_database(server: str, name: str, template: str = "template1") -> None:
-    """Makes a database as a copy of another one."""
-    engine = sa.create_engine(parse_url("server", server), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"create database {name} template {template}"))
-    engine.dispose()
-
-
 def url_of(server: str, database: str) -> str:
     """The URL of another database on the server."""
     return make_url(server).set(database=database).render_as_string(hide_password=False)

@@ -43,7 +43,7 @@ async def test_hidden_columns_do_not_exist(shop: Shop) -> None:
     for use in uses:
         outcome = await shop.call("query_table", table="customers", **use)
         assert outcome.error == "not_found"
-        assert outcome.text == "customers has no column salary. There is country, id, name, owner."
+        assert outcome.text == "customers has no column salary. There are country, id, name, owner."
     writes: list[tuple[str, dict[str, Any]]] = [
         ("create_records", {"records": [{"name": "x", "salary": 1}]}),
         ("update_records", {"values": {"salary": 1}, "ids": [1]}),

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from databases import Shop, url_of
+from isthmus.errors import OutcomeUnknown
 
 pytest_plugins = ["database_fixtures"]
 
@@ -106,6 +107,21 @@ async def test_a_write_that_is_stopped_leaves_nothing(shop: Shop) -> None:
     assert outcome.error == "deadline_exceeded"
     assert shop.execute("select count(*) from orders") == [(4,)]
     assert (await shop.call("create_records", table="orders", records=records[:1])).value["created"] == 1
+
+
+async def test_a_connection_that_is_lost_during_the_commit_leaves_the_outcome_unknown(postgresql_shop: Shop) -> None:
+    shop = postgresql_shop
+    shop.execute(
+        "create function die() returns trigger language plpgsql as "
+        "'begin perform pg_terminate_backend(pg_backend_pid()); return null; end'"
+    )
+    shop.execute(
+        "create constraint trigger die after insert on lines deferrable initially deferred for each row "
+        "execute function die()"
+    )
+    with pytest.raises(OutcomeUnknown, match="outcome unknown; read the data"):
+        await shop.call("create_records", table="lines", records=[{"text": "x"}])
+    assert (await shop.call("delete_records", table="lines", filter="text = 'one'")).value == {"deleted": 1}
 
 
 async def test_a_file_that_is_missing_is_unavailable_is_not_made_and_is_found_later(

@@ -164,7 +164,7 @@ async def test_grants_reach_the_store_through_the_bus(nats: NatsServer, tmp_path
         listed = await caller.call("shared", "list_files", grant=reader)
         assert listed["content"][0]["text"] == "reports/"
         hidden = await caller.call("shared", "read_file", grant=reader, path="handbook.txt")
-        assert hidden["content"][0]["text"] == "There is no handbook.txt. There is reports."
+        assert hidden["content"][0]["text"] == "There is no handbook.txt. There is only reports."
 
 
 async def test_a_deadline_frees_the_worker_for_the_next_call(nats: NatsServer, tmp_path: Path) -> None:

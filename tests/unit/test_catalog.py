@@ -19,7 +19,7 @@ def definition(name: str, text: str = "") -> Definition:
         input_schema={"type": "object"},
         annotations=Annotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True),
         scope="data:read",
-        action="read",
+        actions=("read",),
         sources={"database": "db"},
     )
 

@@ -74,7 +74,7 @@ async def test_entries_that_may_not_be_read_are_not_counted(store: Store) -> Non
 
 async def test_what_may_not_be_read_is_not_there_to_delete(store: Store) -> None:
     caller = store.granted("work/**").also("a.txt", actions=("delete",))
-    assert await caller.refused("delete_file", path="a.txt") == ("not_found", "There is no a.txt. There is work.")
+    assert await caller.refused("delete_file", path="a.txt") == ("not_found", "There is no a.txt. There is only work.")
     assert await caller.refused("delete_file", path="work/one.txt") == (
         "not_allowed",
         "You may not delete work/one.txt.",

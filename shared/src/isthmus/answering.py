@@ -35,8 +35,9 @@ async def answer(
         if tool is None:
             raise UnknownTool(f"{source.name} has no such tool; a read-only source has none that write.")
         granted = envelope.grants.get(f"{toolbox.kind}.{source.name}")
-        if granted is None or not granted.allows(tool.definition.action):
-            raise NotAllowed(f"You may not {tool.definition.action} in {source.name}.")
+        actions = tool.definition.actions
+        if granted is None or not granted.allows_any(actions):
+            raise NotAllowed(f"You may not {' or '.join(actions)} in {source.name}.")
         arguments = decode(envelope.arguments, tool)
         named = next(iter(tool.definition.sources), "")
         if getattr(arguments, named, None) not in (None, "", source.name):

@@ -52,6 +52,21 @@ def read_section(path: Path, section: str, kind: type[S], environ: Mapping[str, 
     Raises ConfigurationError naming the key and the table that do not fit, or the variable that is not set.
     """
     given = os.environ if environ is None else environ
+    sources: dict[str, S] = {}
+    for name, table in _tables(path, section).items():
+        place = f"[{section}.{name}]"
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"`{name}` in [{section}] of {path} must be a table {place}.")
+        sources[name] = _convert(_expand(cast("object", table), place, given), kind, place)
+    return sources
+
+
+def source_names(path: Path) -> set[str]:
+    """The names of all sources in the file; their tables are not looked at. Raises ConfigurationError."""
+    return {name for section in SECTIONS for name in _tables(path, section)}
+
+
+def _tables(path: Path, section: str) -> dict[str, object]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -64,13 +79,7 @@ def read_section(path: Path, section: str, kind: type[S], environ: Mapping[str, 
     tables: object = content.get(section, {})
     if not isinstance(tables, dict):
         raise ConfigurationError(f"`{section}` in {path} must be made of tables such as [{section}.name].")
-    sources: dict[str, S] = {}
-    for name, table in cast("dict[str, object]", tables).items():
-        place = f"[{section}.{name}]"
-        if not isinstance(table, dict):
-            raise ConfigurationError(f"`{name}` in [{section}] of {path} must be a table {place}.")
-        sources[name] = _convert(_expand(cast("object", table), place, given), kind, place)
-    return sources
+    return cast("dict[str, object]", tables)
 
 
 def _convert(table: object, kind: type[S], place: str) -> S:

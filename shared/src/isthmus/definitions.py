@@ -34,8 +34,8 @@ class Definition(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     annotations: Annotations
     scope: str
     """The OAuth scope that a caller's token must have."""
-    action: str
-    """The action that a grant must allow on every source that the call names."""
+    actions: tuple[str, ...]
+    """One of these a grant must allow on every source that the call names; the tool checks further."""
     sources: dict[str, str]
     """Argument → kind of the source that it names; the first one routes the call."""
 

@@ -60,6 +60,10 @@ class Granted(msgspec.Struct, frozen=True):
         """Whether the action is allowed on any object at all."""
         return any(_acts(grant, action) for grant in self.grants)
 
+    def allows_any(self, actions: Iterable[str]) -> bool:
+        """Whether one of the actions is."""
+        return any(self.allows(action) for action in actions)
+
     def access(self, action: str, target: str) -> Access | None:
         """What is allowed on one table or path; None: nothing.
 

@@ -46,7 +46,7 @@ class Worker(Generic[T]):
         self,
         *,
         scope: str,
-        action: str,
+        action: str | tuple[str, ...],
         title: str = "",
         read_only: bool = False,
         destructive: bool = False,
@@ -57,7 +57,8 @@ class Worker(Generic[T]):
 
         The argument Struct forbids unknown fields, so that a worker refuses what it does not know. The function
         returns text, a Struct (the structured answer; what `text()` returns, where it has such a method, is what the
-        model reads) or a Result. `sources` is for a tool that names several: argument → kind; the first one routes.
+        model reads) or a Result. Of several actions a grant must allow one; the tool itself checks which. `sources` is
+        for a tool that names several: argument → kind; the first one routes.
         """
 
         def declare(function: Callable[[Call[T], A], Awaitable[R]]) -> Callable[[Call[T], A], Awaitable[R]]:
@@ -81,7 +82,7 @@ class Worker(Generic[T]):
                     idempotent_hint=idempotent or read_only,
                 ),
                 scope=scope,
-                action=action,
+                actions=(action,) if isinstance(action, str) else action,
                 sources={self._toolbox.argument: self._toolbox.kind} if sources is None else dict(sources),
             )
             self._toolbox.tools[name] = Tool(definition, arguments, function)

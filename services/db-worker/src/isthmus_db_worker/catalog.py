@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 KEPT = 60.0
 """Seconds for which a description is kept."""
-HASTE = 1.0
-"""Seconds for which a description is kept even if a name was not found in it: a caller's typing error costs little."""
+HURRIES = 1.0
+"""Seconds between two readings before their time: a caller who asks for names that do not exist costs little."""
 
 
 @dataclass
@@ -26,14 +26,18 @@ class Kept(Generic[T]):
 
     value: T | None = None
     at: float = 0.0
+    hurried: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def get(self, read: Callable[[], Awaitable[T]], age: float = KEPT) -> T:
-        """The value, read again when it is older than `age` seconds."""
+    async def get(self, read: Callable[[], Awaitable[T]], *, again: bool) -> T:
+        """The value, read again when it is old, or when something was not in it and the caller wants another look."""
         async with self.lock:
-            if self.value is None or time.monotonic() - self.at > age:
+            now = time.monotonic()
+            hurry = again and now - self.hurried > HURRIES
+            if self.value is None or hurry or now - self.at > KEPT:
                 self.value = await read()
-                self.at = time.monotonic()
+                self.at = now
+                self.hurried = now if hurry else self.hurried
             return self.value
 
 
@@ -51,19 +55,23 @@ class Catalog:
         self._references = Kept[tuple[ForeignKey, ...]]()
         self._tables: dict[str, Kept[Table]] = {}
 
-    async def names(self, age: float = KEPT) -> dict[str, TableName]:
+    async def names(self, *, again: bool = False) -> dict[str, TableName]:
         """Every table and view, by key."""
-        return await self._names.get(lambda: self._runner.inspect(lambda i: read_names(i, self._dialect)), age)
+        return await self._names.get(lambda: self._runner.inspect(lambda i: read_names(i, self._dialect)), again=again)
 
     async def references(self) -> tuple[ForeignKey, ...]:
         """Every foreign key."""
-        return await self._references.get(lambda: self._runner.inspect(lambda i: read_references(i, self._dialect)))
+        return await self._references.get(
+            lambda: self._runner.inspect(lambda i: read_references(i, self._dialect)), again=False
+        )
 
-    async def table(self, name: TableName, age: float = KEPT) -> Table | None:
+    async def table(self, name: TableName, *, again: bool = False) -> Table | None:
         """The table's description; None when it is gone."""
         kept = self._tables.setdefault(name.key, Kept())
         try:
-            return await kept.get(lambda: self._runner.inspect(lambda i: read_table(i, self._dialect, name)), age)
+            return await kept.get(
+                lambda: self._runner.inspect(lambda i: read_table(i, self._dialect, name)), again=again
+            )
         except NoSuchTableError:
             self.forget()
             return None

@@ -7,7 +7,7 @@ from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.rows import line
 from isthmus_db_worker.tables import ForeignKey
-from isthmus_db_worker.visibility import View, view, visible_tables
+from isthmus_db_worker.visibility import View, plan, visible_tables
 
 MOST = 1000
 """Tables in one answer."""
@@ -45,8 +45,8 @@ class Tables(msgspec.Struct, kw_only=True):
         if not self.tables:
             return "No tables."
         lines = [line([table.name, table.kind, table.comment]).rstrip("\t") for table in self.tables]
-        end = "more follow: narrow them with query" if self.truncated else "all"
-        return "\n".join([*lines, f"({len(lines)} tables and views, {end})"])
+        end = "more follow: narrow them with query" if self.truncated else "that is all"
+        return "\n".join([*lines, f"({len(lines)} found, {end})"])
 
 
 async def list_tables(call: Call[Database], arguments: ListTables) -> Tables:
@@ -136,7 +136,7 @@ async def describe_table(call: Call[Database], arguments: DescribeTable) -> Desc
     """The columns of a table or view, its keys, and how it hangs together with other tables."""
     catalog = call.source.handle.catalog
     with explained(call.source.handle, call.source.name):
-        seen = await view(call, arguments.table)
+        seen = await plan(call, arguments.table, "read", lambda seen: seen)
         key = seen.table.key
         touching = [r for r in await catalog.references() if key in (r.table, r.to_table)]
         shown = [r for r in touching if await _shows(call, seen, r)]

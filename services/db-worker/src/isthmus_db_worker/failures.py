@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from isthmus.errors import Conflict, DeadlineExceeded, InvalidArguments, NotAllowed, SourceUnavailable, ToolError
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import Diagnosis, Failure
+from isthmus_db_worker.settings import secrets
 from isthmus_db_worker.tables import Table
 
 logger = logging.getLogger("isthmus.db")
@@ -111,6 +112,6 @@ def _log(database: Database, source: str, error: Exception, failure: Failure) ->
     """One line, without the password and without the values of the statement."""
     origin = error.orig if isinstance(error, StatementError) and error.orig is not None else error
     text = " ".join(str(origin).split())
-    if database.url.password:
-        text = text.replace(str(database.url.password), "***")
+    for secret in secrets(database.url):
+        text = text.replace(secret, "***")
     logger.warning("%s: %s: %s: %s", source, failure.name.lower(), type(origin).__name__, text)

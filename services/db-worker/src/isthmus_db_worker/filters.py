@@ -172,7 +172,7 @@ class _Compiler:
             raise FilterError(f"{column.name} holds {column.type} and can only be compared with is null.")
         return column
 
-    def _value(self, column: Column, node: exp.Expr) -> sa.BindParameter[Any]:
+    def _value(self, column: Column, node: exp.Expr) -> ColumnElement[Any]:
         return self._bound(column, self._literal(column, node))
 
     def _literal(self, column: Column, node: exp.Expr) -> object:
@@ -205,23 +205,21 @@ class _Compiler:
             raise _Missing
         return _Attribute(self._attributes[name])
 
-    def _bound(self, column: Column, value: object) -> sa.BindParameter[Any]:
-        kind = column.sql.type
+    def _bound(self, column: Column, value: object) -> ColumnElement[Any]:
         try:
-            bound = column.conversion.parse(str(value) if isinstance(value, _Attribute) else value)
+            return column.bind(column.conversion.parse(str(value) if isinstance(value, _Attribute) else value))
         except (ValueError, OverflowError):
             if isinstance(value, _Attribute):
                 raise _Missing from None
-            if not (isinstance(kind, sa.Integer) and isinstance(value, Decimal)):
-                raise FilterError(f"{column.name} is compared with {column.conversion.noun}.") from None
-            bound, kind = value, sa.Numeric()
-        return sa.bindparam(None, bound, kind, unique=True)
+            if isinstance(column.sql.type, sa.Integer) and isinstance(value, Decimal):
+                return sa.bindparam(None, float(value), sa.Float(), unique=True)
+            raise FilterError(f"{column.name} is compared with {column.conversion.noun}.") from None
 
 
 def _number(text: str) -> int | Decimal:
     try:
         return int(text) if text.lstrip("-").isdigit() else Decimal(text)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         raise FilterError(f"{text[:40]} is not a number.") from None
 
 

@@ -50,7 +50,7 @@ def order_of(view: View, order_by: Sequence[str]) -> Order:
     return Order(tuple(keys), bool(row_key))
 
 
-def after(order: Order, values: Sequence[object], nulls_sort_high: bool) -> Condition:
+def after(order: Order, values: Sequence[object], *, nulls_sort_high: bool) -> Condition:
     """The rows that come after the one with these values in the order's columns."""
     alternatives: list[Condition] = []
     for index, (key, value) in enumerate(zip(order.keys, values, strict=True)):
@@ -66,14 +66,10 @@ def _later(key: SortKey, value: object, *, nulls_last: bool) -> Condition | None
     column = key.column.sql
     if value is None:
         return None if nulls_last else column.is_not(None)
-    bound = _bind(key, value)
+    bound = key.column.bind(value)
     later = column < bound if key.descending else column > bound
     return sa.or_(later, column.is_(None)) if nulls_last and key.column.nullable else later
 
 
 def _same(key: SortKey, value: object) -> Condition:
-    return key.column.sql.is_(None) if value is None else key.column.sql == _bind(key, value)
-
-
-def _bind(key: SortKey, value: object) -> sa.BindParameter[Any]:
-    return sa.bindparam(None, value, key.column.sql.type, unique=True)
+    return key.column.sql.is_(None) if value is None else key.column.sql == key.column.bind(value)

@@ -1,7 +1,8 @@
 """query_table."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -11,12 +12,12 @@ from isthmus.tools import Call
 from isthmus_db_worker.cursors import Position, position_after, seal, unseal
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
-from isthmus_db_worker.ordering import after, order_of
+from isthmus_db_worker.ordering import Order, after, order_of
 from isthmus_db_worker.rows import BUDGET, FRAME, Rows, size
 from isthmus_db_worker.runner import Row
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import MASK, JsonValue
-from isthmus_db_worker.visibility import View, view
+from isthmus_db_worker.visibility import View, plan
 
 
 class QueryTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -44,46 +45,69 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
     """Rows of one table or view: some columns, filtered, sorted, page by page."""
     database = call.source.handle
     with explained(database, call.source.name):
-        seen = await view(call, arguments.table)
-        chosen = _choose(seen, arguments.columns)
-        order = order_of(seen, arguments.order_by)
-        shape = (call.source.name, seen.table.key, arguments.filter, arguments.order_by, call.granted.digest)
-        start = unseal(shape, arguments.cursor, len(order.keys), total=order.total) if arguments.cursor else Position(0)
-        fields = {column.name: column for column in chosen if column.name not in seen.masked}
-        fields |= {key.column.name: key.column for key in order.keys}
-        places = {name: place for place, name in enumerate(fields)}
-
-        statement = sa.select(*(column.sql for column in fields.values())).select_from(seen.table.sql)
-        statement = statement.where(*([] if seen.reach is None else [seen.reach]), *seen.filter(arguments.filter))
-        statement = statement.order_by(*(key.sql for key in order.keys)).limit(arguments.limit + 1)
-        if not fields:
-            statement = statement.add_columns(sa.literal(1))
-        if isinstance(start.after, int):
-            statement = statement.offset(start.after or None)
-        else:
-            statement = statement.where(after(order, start.values(), database.dialect.nulls_sort_high))
-
-        def present(row: Row) -> list[JsonValue]:
-            return [
-                MASK if column.name in seen.masked else column.conversion.present(row[places[column.name]])
-                for column in chosen
-            ]
-
-        page = _Page(present, arguments.limit)
-        await database.runner.read(statement, page.take)
+        query = await plan(call, arguments.table, "read", lambda seen: _query(call, seen, arguments))
+        page = _Page(query, arguments.limit)
+        await database.runner.read(query.statement, page.take)
     if page.more and not page.rows:
         raise TooLarge("One row alone is larger than an answer may be; name fewer columns.")
-    following = None
-    if page.more and order.total:
-        following = position_after([page.last[places[key.column.name]] for key in order.keys])
-    elif page.more:
-        following = Position((start.after if isinstance(start.after, int) else 0) + len(page.rows))
     return Rows(
-        columns=[column.name for column in chosen],
+        columns=[column.name for column in query.columns],
         rows=page.rows,
         truncated=page.more,
-        next_cursor=None if following is None else seal(shape, following),
+        next_cursor=seal(query.shape, query.position_after(page)) if page.more else None,
     )
+
+
+@dataclass(frozen=True)
+class _Query:
+    """A statement, and how its rows are read."""
+
+    statement: sa.Select[Any]
+    columns: list[Column]
+    """What the caller sees, in order."""
+    masked: frozenset[str]
+    places: dict[str, int]
+    """Where the statement has which column."""
+    order: Order
+    start: Position
+    shape: Sequence[object]
+
+    def present(self, row: Row) -> list[JsonValue]:
+        """The row as the caller sees it."""
+        return [
+            MASK if column.name in self.masked else column.conversion.present(row[self.places[column.name]])
+            for column in self.columns
+        ]
+
+    def position_after(self, page: "_Page") -> Position:
+        """Where the next page begins."""
+        if self.order.total:
+            return position_after([page.last[self.places[key.column.name]] for key in self.order.keys])
+        return Position((self.start.after if isinstance(self.start.after, int) else 0) + len(page.rows))
+
+
+def _query(call: Call[Database], seen: View, arguments: QueryTable) -> _Query:
+    columns = _choose(seen, arguments.columns)
+    order = order_of(seen, arguments.order_by)
+    shape = (call.source.name, seen.table.key, arguments.filter, arguments.order_by, call.granted.digest)
+    start = unseal(shape, arguments.cursor, len(order.keys), total=order.total) if arguments.cursor else Position(0)
+    fields = {column.name: column for column in columns if column.name not in seen.masked}
+    fields |= {key.column.name: key.column for key in order.keys}
+
+    statement = sa.select(*(column.sql for column in fields.values())).select_from(seen.table.sql)
+    if not fields:
+        statement = statement.add_columns(sa.literal(1))
+    if seen.reach is not None:
+        statement = statement.where(seen.reach)
+    statement = statement.where(*seen.filter(arguments.filter))
+    if isinstance(start.after, int):
+        statement = statement.offset(start.after or None)
+    else:
+        nulls_sort_high = call.source.handle.dialect.nulls_sort_high
+        statement = statement.where(after(order, start.values(), nulls_sort_high=nulls_sort_high))
+    statement = statement.order_by(*(key.sql for key in order.keys)).limit(arguments.limit + 1)
+    places = {name: place for place, name in enumerate(fields)}
+    return _Query(statement, columns, seen.masked, places, order, start, shape)
 
 
 def _choose(seen: View, names: list[str] | None) -> list[Column]:
@@ -97,17 +121,17 @@ def _choose(seen: View, names: list[str] | None) -> list[Column]:
 class _Page:
     """The rows of one reply, taken as they come until the page is full."""
 
-    def __init__(self, present: Callable[[Row], list[JsonValue]], limit: int) -> None:
+    def __init__(self, query: _Query, limit: int) -> None:
         self.rows: list[list[JsonValue]] = []
         self.last: Row = ()
         self.more = False
-        self._present = present
+        self._query = query
         self._limit = limit
         self._room = BUDGET - FRAME
 
     def take(self, row: Row) -> bool:
         """Adds the row, or returns True when there is no place for it."""
-        presented = self._present(row)
+        presented = self._query.present(row)
         self._room -= size(presented)
         self.more = len(self.rows) == self._limit or self._room < 0
         if not self.more:

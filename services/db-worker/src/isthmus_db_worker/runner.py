@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, inspect
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 
+from isthmus.errors import OutcomeUnknown
 from isthmus_db_worker.dialects import Dialect
 
 R = TypeVar("R")
@@ -73,16 +75,26 @@ class ThreadRunner:
         """One transaction: committed when the work returns, rolled back when it raises or is no longer wanted.
 
         When the commit was quicker than the cancellation, its result is returned all the same: what is known to
-        have happened is told.
+        have happened is told. Raises OutcomeUnknown when the connection is lost during the commit.
         """
 
         def commit(job: Job) -> R:
-            with self._connection(job, read_only=False) as connection, connection.begin():
-                result = work(connection)
-                with job.lock:
-                    if job.unwanted:
-                        raise Unwanted
-                    job.connection = None
+            committing = False
+            try:
+                with self._connection(job, read_only=False) as connection, connection.begin():
+                    result = work(connection)
+                    with job.lock:
+                        if job.unwanted:
+                            raise Unwanted
+                        job.connection = None
+                    committing = True
+            except DBAPIError as error:
+                if committing and error.connection_invalidated:
+                    raise OutcomeUnknown(
+                        "The database was lost while the change was being committed: outcome unknown; read the data "
+                        "before you try again."
+                    ) from error
+                raise
             return result
 
         return await self._run(commit, keep=True)

@@ -12,6 +12,9 @@ from isthmus.errors import ConfigurationError
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 """What a URL without a driver means, where SQLAlchemy's own choice is another one."""
 
+CREDENTIALS = {"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"}
+"""What libpq takes in a URL's query that says who asks, not what for."""
+
 
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One database."""
@@ -51,4 +54,11 @@ def parse_url(name: str, text: str) -> URL:
 
 def target(url: URL) -> str:
     """What the URL points at, without user and password: equal for all who serve the same database."""
-    return url.set(username=None, password=None).render_as_string()
+    query = {name: value for name, value in url.query.items() if name not in CREDENTIALS}
+    return URL.create(url.drivername, None, None, url.host, url.port, url.database, query).render_as_string()
+
+
+def secrets(url: URL) -> list[str]:
+    """What must never show in a log."""
+    named = [url.query[name] for name in ("password", "sslpassword") if name in url.query]
+    return [secret for secret in (url.password, *named) if isinstance(secret, str) and secret]

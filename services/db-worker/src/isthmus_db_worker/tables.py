@@ -44,6 +44,11 @@ class Column:
     conversion: Conversion
     sql: sa.Column[Any]
 
+    def bind(self, value: object) -> sa.ColumnElement[Any]:
+        """The value as a parameter; a float becomes no more exact than those in the column, so that they can meet."""
+        parameter = sa.bindparam(None, value, self.sql.type, unique=True)
+        return sa.cast(parameter, self.sql.type) if isinstance(self.sql.type, sa.Float) else parameter
+
 
 @dataclass(frozen=True)
 class ForeignKey:

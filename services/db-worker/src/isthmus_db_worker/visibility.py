@@ -1,15 +1,18 @@
 """What one caller sees of a database: the tables, columns and rows that the grants leave."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from isthmus.errors import InvalidArguments, NotAllowed, NotFound, near
+from isthmus.errors import NotAllowed, NotFound, near
 from isthmus.grants import Access
 from isthmus.tools import Call
-from isthmus_db_worker.catalog import HASTE
 from isthmus_db_worker.database import Database
+from isthmus_db_worker.filter_syntax import FilterError
 from isthmus_db_worker.filters import Condition, Find, compile_filter, compile_rows
 from isthmus_db_worker.tables import Column, Table, TableName
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class View:
     def column(self, name: str) -> Column:
         """A column by the name that a caller gave it. Raises NotFound with the nearest ones."""
         if (found := _pick(self.columns, name)) is None:
-            raise NotFound(f"{self.table.key} has no column {name[:64]}.{near(name, self.columns)}")
+            raise UnknownColumn(f"{self.table.key} has no column {name[:64]}.{near(name, self.columns)}")
         return found
 
     def known(self, name: str) -> Column:
@@ -67,16 +70,29 @@ async def visible_tables(call: Call[Database]) -> dict[str, TableName]:
     return _readable(call, await call.source.handle.catalog.names())
 
 
-async def view(call: Call[Database], text: str, action: str = "read") -> View:
-    """The table as the caller sees it. Raises NotFound when it is not there or not for the caller.
+class UnknownColumn(NotFound):
+    """There is no column of that name."""
 
-    For the caller a column is hidden or masked when it is so for the action or for reading: what may not be read must
-    not show through what may be written. Who may act on a table but not read it is told that it is there.
+
+async def plan(call: Call[Database], text: str, action: str, make: Callable[[View], R]) -> R:
+    """What `make` returns for the table as the caller sees it.
+
+    Raises NotFound when the table is not there or not for the caller. When `make` misses a column, the table is looked
+    at once more.
     """
     name, access = await _find(call, text, action)
-    table = await call.source.handle.catalog.table(name)
+    try:
+        return make(await _view(call, name, action, access))
+    except UnknownColumn:
+        return make(await _view(call, name, action, access, again=True))
+
+
+async def _view(call: Call[Database], name: TableName, action: str, access: Access, *, again: bool = False) -> View:
+    """For the caller a column is hidden or masked when it is so for the action or for reading: what may not be read
+    must not show through what may be written."""
+    table = await call.source.handle.catalog.table(name, again=again)
     if table is None:
-        raise NotFound(f"There is no table {text[:128]} any more.")
+        raise NotFound(f"There is no table {name.key} any more.")
     reading = call.granted.access("read", table.key)
     accesses = [access] if reading is None else [access, reading]
     columns = {
@@ -95,7 +111,7 @@ def _any_column(table: Table) -> Find:
 
     def find(name: str) -> Column:
         if (found := _pick(table.columns, name)) is None:
-            raise InvalidArguments(f"{table.key} has no column {name}.")
+            raise FilterError(f"{table.key} has no column {name}.")
         return found
 
     return find
@@ -103,7 +119,9 @@ def _any_column(table: Table) -> Find:
 
 async def _find(call: Call[Database], text: str, action: str) -> tuple[TableName, Access]:
     catalog = call.source.handle.catalog
-    for names in (await catalog.names(), await catalog.names(HASTE)):
+    reachable: dict[str, TableName] = {}
+    for again in (False, True):
+        names = await catalog.names(again=again)
         reachable = {key: name for key, name in names.items() if call.granted.access(action, key) is not None}
         if (name := _pick_table(reachable, text)) is not None and (
             access := call.granted.access(action, name.key)

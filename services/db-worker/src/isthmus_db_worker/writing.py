@@ -1,7 +1,7 @@
 """create_records, update_records and delete_records: each is one transaction, all of it or nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from isthmus_db_worker.failures import Violation, explained
 from isthmus_db_worker.filters import Condition
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import JsonValue
-from isthmus_db_worker.visibility import View, view
+from isthmus_db_worker.visibility import View, plan
 
 R = TypeVar("R")
 
@@ -27,6 +27,8 @@ CHUNK = 200
 
 NULL = sa.null()
 Key = tuple[object, ...]
+Record = dict[str, object]
+"""Column → what is bound."""
 Records = Annotated[list[dict[str, JsonValue]], msgspec.Meta(min_length=1, max_length=MOST)]
 Ids = Annotated[list[JsonValue], msgspec.Meta(min_length=1, max_length=MOST)]
 
@@ -57,10 +59,13 @@ class Created(msgspec.Struct, kw_only=True):
 
 async def create_records(call: Call[Database], arguments: CreateRecords) -> Created:
     """Adds records to a table: all of them, or none when one does not fit."""
-    seen = await _view(call, arguments.table, "create")
-    records = [_bind(seen, record, f"records[{place}]") for place, record in enumerate(arguments.records)]
-    if seen.reach is not None and not seen.table.primary_key:
-        raise _no_key(seen)
+
+    def bind(seen: View) -> list[Record]:
+        if seen.reach is not None and not seen.table.primary_key:
+            raise _no_key(seen)
+        return [_bind(seen, record, f"records[{place}]") for place, record in enumerate(arguments.records)]
+
+    seen, records = await _plan(call, arguments.table, "create", bind)
     for place, record in enumerate(records):
         _require_key(seen, record, f"records[{place}]")
 
@@ -102,11 +107,11 @@ class Updated(msgspec.Struct, kw_only=True):
 
 async def update_records(call: Call[Database], arguments: UpdateRecords) -> Updated:
     """Changes records of a table, named by their primary keys or by a filter: all of them, or none."""
-    seen = await _view(call, arguments.table, "update")
-    if not arguments.values:
-        raise InvalidArguments("values is empty: say which columns get which values.")
-    values = _bind(seen, arguments.values, "values")
-    targets = _targets(seen, arguments.ids, arguments.filter)
+
+    def bind(seen: View) -> tuple[Record, list[list[Condition]]]:
+        return _bind(seen, arguments.values, "values"), _targets(seen, arguments.ids, arguments.filter)
+
+    seen, (values, targets) = await _plan(call, arguments.table, "update", bind)
     changed = sa.update(seen.table.sql).values(values)
 
     def work(connection: Connection) -> int:
@@ -146,8 +151,11 @@ class Deleted(msgspec.Struct, kw_only=True):
 
 async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Deleted:
     """Deletes records of a table, named by their primary keys or by a filter: all of them, or none."""
-    seen = await _view(call, arguments.table, "delete")
-    targets = _targets(seen, arguments.ids, arguments.filter)
+
+    def bind(seen: View) -> list[list[Condition]]:
+        return _targets(seen, arguments.ids, arguments.filter)
+
+    seen, targets = await _plan(call, arguments.table, "delete", bind)
     reach = [] if seen.reach is None else [seen.reach]
 
     def work(connection: Connection) -> int:
@@ -156,12 +164,16 @@ async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Dele
     return Deleted(deleted=await _commit(call, seen, work))
 
 
-async def _view(call: Call[Database], text: str, action: str) -> View:
+async def _plan(call: Call[Database], text: str, action: str, bind: Callable[[View], R]) -> tuple[View, R]:
+    """The table as the caller sees it, and what `bind` makes of the arguments."""
+
+    def make(seen: View) -> tuple[View, R]:
+        if seen.table.name.kind != "table":
+            raise InvalidArguments(f"{seen.table.key} is a view; only tables can be changed.")
+        return seen, bind(seen)
+
     with explained(call.source.handle, call.source.name):
-        seen = await view(call, text, action)
-    if seen.table.name.kind != "table":
-        raise InvalidArguments(f"{seen.table.key} is a view; only tables can be changed.")
-    return seen
+        return await plan(call, text, action, make)
 
 
 async def _commit(call: Call[Database], seen: View, work: Callable[[Connection], R]) -> R:
@@ -172,9 +184,9 @@ async def _commit(call: Call[Database], seen: View, work: Callable[[Connection],
         raise broken.about(seen.table, seen.columns) from None
 
 
-def _bind(seen: View, record: Mapping[str, JsonValue], place: str) -> dict[str, object]:
+def _bind(seen: View, record: Mapping[str, JsonValue], place: str) -> Record:
     """Column → what is bound. Raises a ToolError that names the place."""
-    bound: dict[str, object] = {}
+    bound: Record = {}
     if not record:
         raise InvalidArguments(f"{place} is empty: give at least one column its value.")
     for name, value in record.items():
@@ -196,7 +208,7 @@ def _parse(column: Column, value: JsonValue, place: str) -> object:
         raise InvalidArguments(f"{place}: {column.name} takes {column.conversion.noun}.") from None
 
 
-def _require_key(seen: View, record: Mapping[str, object], place: str) -> None:
+def _require_key(seen: View, record: Record, place: str) -> None:
     """A primary key that nothing generates must be given; the database's own words for it would be no help."""
     numbered = seen.table.sql.autoincrement_column
     for name in seen.table.primary_key:
@@ -210,7 +222,7 @@ def _require_key(seen: View, record: Mapping[str, object], place: str) -> None:
             raise InvalidArguments(f"{place} needs a value for its key" + (f" {name}." if seen.opens([name]) else "."))
 
 
-def _insert(connection: Connection, seen: View, record: dict[str, object]) -> Key:
+def _insert(connection: Connection, seen: View, record: Record) -> Key:
     """The new primary key. A null in it means the same as nothing: the database numbers the record."""
     given = {name: value for name, value in record.items() if name not in seen.table.primary_key or value is not NULL}
     result = connection.execute(sa.insert(seen.table.sql).values(given))
@@ -246,17 +258,13 @@ def _present(columns: Sequence[Column], key: Key) -> JsonValue:
 
 def _with_keys(seen: View, keys: Sequence[Key]) -> Iterator[Condition]:
     """Conditions that together hold for the rows with these keys."""
-    columns = [seen.table.columns[name].sql for name in seen.table.row_key]
+    columns = [seen.table.columns[name] for name in seen.table.row_key]
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
         if len(columns) == 1:
-            yield columns[0].in_([_bound(columns[0], key[0]) for key in chunk])
+            yield columns[0].sql.in_([columns[0].bind(key[0]) for key in chunk])
         else:
-            yield sa.or_(*(sa.and_(*(c == _bound(c, v) for c, v in zip(columns, key, strict=True))) for key in chunk))
-
-
-def _bound(column: sa.Column[Any], value: object) -> sa.BindParameter[Any]:
-    return sa.bindparam(None, value, column.type, unique=True)
+            yield sa.or_(*(sa.and_(*(c.sql == c.bind(v) for c, v in zip(columns, key, strict=True))) for key in chunk))
 
 
 def _lock(connection: Connection, seen: View, targets: Sequence[Sequence[Condition]]) -> list[Key]:
@@ -273,7 +281,7 @@ def _lock(connection: Connection, seen: View, targets: Sequence[Sequence[Conditi
     return list(keys)
 
 
-def _after(seen: View, key: Key, values: Mapping[str, object]) -> Key:
+def _after(seen: View, key: Key, values: Record) -> Key:
     """The row's key once the values are set."""
     return tuple(values.get(name, part) for name, part in zip(seen.table.row_key, key, strict=True))
 

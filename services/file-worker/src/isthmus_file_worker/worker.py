@@ -17,7 +17,7 @@ def file_worker(stores: Mapping[str, StoreSettings]) -> Worker[Folder]:
     worker = Worker[Folder]("file", argument="store")
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
-    worker.tool(scope="files:write", action="create", destructive=True)(write_file)
+    worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="delete", destructive=True)(delete_file)
     for name, store in stores.items():

@@ -57,8 +57,8 @@ class Views:
         usable: dict[str, tuple[str, ...]] = {}
         tools = list(self.own)
         for name, tool in catalog.tools.items():
-            action = tool.definition.action
-            allowed = tuple(s for s in tool.sources if granted[f"{tool.kind}.{s}"].allows(action))
+            actions = tool.definition.actions
+            allowed = tuple(s for s in tool.sources if granted[f"{tool.kind}.{s}"].allows_any(actions))
             if allowed and tool.definition.scope in scopes:
                 usable[name] = allowed
                 tools.append(_tool(tool, allowed))

@@ -179,6 +179,7 @@ def _run(folder: DataFolder, sources: Sources, public_url: str, console: Console
     chosen, notes = ports.choose(ports.Ports())
     for note in notes:
         console.print(note, style="yellow")
+    sources.names()  # a file that is not valid is told before anything starts
     if sources.is_empty():
         sources = demo(folder.path)
     stack = Stack(folder, folder.secrets(), chosen, public_url, sources)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from isthmus.configuration import source_names
 from isthmus.demo import database as demo_database
 from isthmus.demo import files as demo_files
 from isthmus.errors import IsthmusError
@@ -46,6 +47,10 @@ class Sources(msgspec.Struct, kw_only=True):
     config: Path | None = None
     databases: dict[str, dict[str, str]] = {}
     files: dict[str, dict[str, str]] = {}
+
+    def names(self) -> set[str]:
+        """All of them. Raises ConfigurationError if the file is not valid."""
+        return {*self.databases, *self.files} | (source_names(self.config) if self.config else set())
 
     def is_empty(self) -> bool:
         """Whether nobody named a source, so that the demo is shown."""
@@ -211,13 +216,13 @@ class Stack:
 
     def _catalog(self, stack: LocalStack, token: str) -> list[dict[str, Any]]:
         """All sources that were named, or what there is when the time is over."""
-        wanted = {*self.sources.databases, *self.sources.files}
+        wanted = self.sources.names()
         end = time.monotonic() + SOURCES_WITHIN
         while True:
             self.check()
             answer = call_tool(stack, token, "list_sources", {"limit": 200})
             found: list[dict[str, Any]] = answer["structuredContent"]["sources"]
-            if (found and wanted <= {source["name"] for source in found}) or time.monotonic() > end:
+            if wanted <= {source["name"] for source in found} or time.monotonic() > end:
                 return found
             time.sleep(0.05)
 
