@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from isthmus import bus, definitions, subjects
+from isthmus import bus, definitions, logs, subjects
 from isthmus.advertising import AdvertisedService, Endpoint
 from isthmus.answering import answer
 from isthmus.errors import (
@@ -62,7 +62,6 @@ class WorkerSettings(BusSettings, frozen=True, kw_only=True):
 
     fingerprint_key: str = ""
     """One secret for all workers: their fingerprints of a target agree, and say nothing about it."""
-    log_level: str = "INFO"
 
 
 @dataclass(slots=True)
@@ -205,26 +204,29 @@ class ServingWorker(Generic[T]):
 
     async def _run(self, message: Msg, endpoint: Endpoint, source: Source[T], tools: dict[str, Tool[T]]) -> None:
         """One call, from its message to its reply; the kit's one broad catch."""
-        began = time.perf_counter_ns()
+        began, line, outcome = time.perf_counter_ns(), logs.CallLine(), "ok"
+        source_id = f"{self.toolbox.kind}.{source.name}"
         try:
-            body = await self._answer(message, source, tools)
+            body, outcome = await self._answer(message, source, tools)
             await self.client.publish(message.reply, body)
         except CallError as error:
             endpoint.errors += 1
-            endpoint.last_error = error.code
+            endpoint.last_error = outcome = error.code
             await self._refuse(message.reply, error)
         except asyncio.CancelledError:
             endpoint.errors += 1
-            endpoint.last_error = "cancelled"
+            endpoint.last_error = outcome = "cancelled"
         except Exception as error:
             logger.exception("a call of %s failed", message.subject)
             endpoint.errors += 1
-            endpoint.last_error = type(error).__name__
+            endpoint.last_error, outcome = type(error).__name__, WorkerFailed.code
             await self._refuse(message.reply, WorkerFailed())
         finally:
             endpoint.nanoseconds += time.perf_counter_ns() - began
+            line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, outcome)
 
-    async def _answer(self, message: Msg, source: Source[T], tools: dict[str, Tool[T]]) -> bytes:
+    async def _answer(self, message: Msg, source: Source[T], tools: dict[str, Tool[T]]) -> tuple[bytes, str]:
+        """The body of the reply, and `ok` or the code of the error that it is about."""
         headers = message.headers or {}
         if headers.get(VERSION_HEADER) != VERSION:
             raise BadCall(f"This worker speaks version {VERSION} of the call format.")
@@ -233,6 +235,7 @@ class ServingWorker(Generic[T]):
             envelope = msgspec.json.decode(message.data, type=Envelope)
         except (KeyError, ValueError, msgspec.DecodeError):
             raise BadCall from None
+        logs.current_call.set(envelope.id)
         if self.cancelled.pop(envelope.id, None) is not None:
             raise asyncio.CancelledError
         task = asyncio.current_task()
@@ -249,5 +252,6 @@ class ServingWorker(Generic[T]):
             del self.running[envelope.id]
         body = msgspec.json.encode(result)
         if len(body) > self.client.max_payload - 1024:
-            body = msgspec.json.encode(failure(TooLarge().message, TooLarge.code))
-        return body
+            result = failure(TooLarge().message, TooLarge.code)
+            body = msgspec.json.encode(result)
+        return body, result.code

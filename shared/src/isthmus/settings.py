@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -13,7 +13,15 @@ PREFIX = "ISTHMUS_"
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How every service logs."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+    """Lines for people, or a JSON object a line."""
+
+
+class BusSettings(LogSettings, frozen=True, kw_only=True):
     """What every service needs to reach the bus."""
 
     nats_url: str = "nats://127.0.0.1:4222"

@@ -104,7 +104,7 @@ class Worker(Generic[T]):
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, with settings from the environment."""
         settings = read_settings(WorkerSettings)
-        logs.set_up(self._toolbox.service, settings.log_level)
+        logs.set_up(self._toolbox.service, settings)
         lifetime.follow_launcher()
 
         async def run() -> None:
