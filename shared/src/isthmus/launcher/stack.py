@@ -222,7 +222,8 @@ class Stack:
             self.check()
             answer = call_tool(stack, token, "list_sources", {"limit": 200})
             found: list[dict[str, Any]] = answer["structuredContent"]["sources"]
-            if wanted <= {source["name"] for source in found} or time.monotonic() > end:
+            usable = {source["name"] for source in found if source["tools"] or source["problem"]}
+            if wanted <= usable or time.monotonic() > end:
                 return found
             time.sleep(0.05)
 
