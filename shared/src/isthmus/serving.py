@@ -1,9 +1,10 @@
 """A worker on the bus: it joins, bounds and runs calls, sends frames, hears cancellations, and leaves without loss."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -12,6 +13,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from isthmus import bus, definitions, logs, subjects
 from isthmus.advertising import AdvertisedService, Endpoint
@@ -75,13 +77,13 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator[None]:
+async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator["ServingWorker[T]"]:
     """Serves the toolbox's sources while the context is open."""
     client = await bus.connect(settings, toolbox.service.replace("-", "_"))
     worker = ServingWorker(client, toolbox, settings.fingerprint_key)
     try:
         await worker.join()
-        yield
+        yield worker
         await worker.leave()
     finally:
         await client.close()
@@ -101,6 +103,8 @@ class ServingWorker(Generic[T]):
         self.busy_until = 0.0
         self.ticker: asyncio.Task[None] | None = None
         self.others: list[Subscription] = []
+        self.digests: set[str] = set()
+        self.retiring: dict[asyncio.Task[None], Endpoint] = {}
 
     async def join(self) -> None:
         """Subscribes to everything, then says so."""
@@ -108,9 +112,7 @@ class ServingWorker(Generic[T]):
         self.others.append(await self.client.subscribe(subjects.CANCEL, cb=self._on_cancel))
         for source in self.toolbox.sources.values():
             await self._open(source)
-        by_digest = {definitions.digest(body): body for body in map(self.toolbox.definitions_of, self.sources())}
-        for digest, body in by_digest.items():
-            self.others.append(await self._answer_definitions(digest, body))
+        await self._offer_definitions()
         await self.service.start()
         await self._announce()
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
@@ -119,20 +121,50 @@ class ServingWorker(Generic[T]):
         """What is served, in order of names."""
         return [source for _, source in sorted(self.toolbox.sources.items())]
 
+    async def replace(self, wanted: Mapping[str, Source[T]]) -> None:
+        """Serves these sources from now on; those that are the same objects as before do not notice.
+
+        A source that changed is open under its new settings before the old ones close, so that there is always
+        somebody to call. Calls that run on what goes are finished there.
+        """
+        before = dict(self.toolbox.sources)
+        gone = {name: source for name, source in before.items() if wanted.get(name) is not source}
+        new = [source for name, source in wanted.items() if before.get(name) is not source]
+        if not gone and not new:
+            return
+        endpoints = {name: self.service.endpoints[name] for name in gone}
+        self.toolbox.sources.clear()
+        self.toolbox.sources.update(wanted)
+        for source in new:
+            await self._open(source)
+        await self._offer_definitions()
+        for name in gone.keys() - wanted.keys():
+            del self.service.endpoints[name]
+        try:
+            await self._announce()
+        except NatsError:  # the bus is away: it gets the subscriptions when it is back, and a ping shows the revision
+            logger.warning("the change of sources could not be announced at once")
+        for name, source in gone.items():
+            retiring = asyncio.create_task(self._retire(endpoints[name], source))
+            self.retiring[retiring] = endpoints[name]
+            retiring.add_done_callback(self.retiring.pop)
+        logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
+
     async def leave(self) -> None:
         """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out."""
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
         await self._announce()
         await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
-        if tasks := [task for e in endpoints for task in e.running]:
+        if tasks := [task for e in (*endpoints, *self.retiring.values()) for task in e.running]:
             _, late = await asyncio.wait(tasks, timeout=LEAVE_WITHIN)
             for task in late:
                 task.cancel()
         await self.client.flush()
         await self.service.stop()
-        if self.ticker is not None:
-            self.ticker.cancel()
+        for task in (self.ticker, *self.retiring):
+            if task is not None:
+                task.cancel()
 
     async def _announce(self) -> None:
         self.service.changed()
@@ -159,6 +191,21 @@ class ServingWorker(Generic[T]):
 
         endpoint.subscription = await self.client.subscribe(endpoint.subject, queue=endpoint.name, cb=on_call)
         self.service.endpoints[source.name] = endpoint
+
+    async def _retire(self, endpoint: Endpoint, source: Source[T]) -> None:
+        if endpoint.subscription is not None:
+            with contextlib.suppress(NatsError):
+                await endpoint.subscription.drain()
+        while endpoint.running:
+            await asyncio.wait(endpoint.running)
+        await asyncio.to_thread(source.close)
+
+    async def _offer_definitions(self) -> None:
+        """Answers for every set of definitions that a source has; one that none has any more does no harm."""
+        by_digest = {definitions.digest(body): body for body in map(self.toolbox.definitions_of, self.sources())}
+        for digest in by_digest.keys() - self.digests:
+            self.others.append(await self._answer_definitions(digest, by_digest[digest]))
+            self.digests.add(digest)
 
     async def _answer_definitions(self, digest: str, body: bytes) -> Subscription:
         async def on_request(message: Msg) -> None:

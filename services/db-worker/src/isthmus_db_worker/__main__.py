@@ -2,10 +2,10 @@
 
 import sys
 
-from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
+from isthmus.worker import ConfiguredSources
 from isthmus_db_worker.settings import DatabaseSettings
-from isthmus_db_worker.worker import create_worker
+from isthmus_db_worker.worker import create_worker, source_of
 
 
 def main() -> None:
@@ -14,7 +14,8 @@ def main() -> None:
     What is wrong with the configuration is said in one sentence; the code is 2.
     """
     try:
-        worker = create_worker(read_sources("databases", DatabaseSettings))
+        worker = create_worker()
+        worker.follow(ConfiguredSources("databases", DatabaseSettings, source_of))
         if sys.argv[1:] != ["--check"]:
             worker.run()
     except ConfigurationError as error:

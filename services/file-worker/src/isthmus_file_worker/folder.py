@@ -49,6 +49,10 @@ class Folder:
         """Runs blocking work in one of this store's own threads: a disk that hangs holds up no other store."""
         return await threads.run(self._pool, work)
 
+    def close(self) -> None:
+        """Gives up the threads."""
+        self._pool.shutdown()
+
     @contextmanager
     def open_folder(self, names: Names, *, make: bool = False) -> Generator[int]:
         """The descriptor of a folder; with `make`, folders that are not there are made on the way."""

@@ -12,7 +12,7 @@ from isthmus_file_worker.settings import StoreSettings
 from isthmus_file_worker.writing import create_folder, write_file
 
 
-def file_worker(stores: Mapping[str, StoreSettings]) -> Worker[Folder]:
+def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Folder]:
     """A worker that serves these stores; one whose folder is missing is served, and says so when it is called."""
     worker = Worker[Folder]("file", argument="store")
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
@@ -21,17 +21,22 @@ def file_worker(stores: Mapping[str, StoreSettings]) -> Worker[Folder]:
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="delete", destructive=True)(delete_file)
     for name, store in stores.items():
-        root = Path(store.path).expanduser().absolute()
-        worker.add(
-            Source(
-                name,
-                Folder(name, root, store.limit),
-                engine="folder",
-                target=root.as_uri(),
-                title=store.title,
-                description=store.description,
-                writable=store.access == "read-write",
-                limit=store.limit,
-            )
-        )
+        worker.add(source_of(name, store))
     return worker
+
+
+def source_of(name: str, store: StoreSettings) -> Source[Folder]:
+    """The store as a source. Raises ConfigurationError for a name that cannot be."""
+    root = Path(store.path).expanduser().absolute()
+    folder = Folder(name, root, store.limit)
+    return Source(
+        name,
+        folder,
+        engine="folder",
+        target=root.as_uri(),
+        title=store.title,
+        description=store.description,
+        writable=store.access == "read-write",
+        limit=store.limit,
+        close=folder.close,
+    )
