@@ -100,7 +100,7 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    nats: NatsServer, authority: Authority | None = None, call_timeout: float = 2
+    nats: NatsServer, authority: Authority | None = None, *, call_timeout: float = 2
 ) -> AsyncGenerator[Gateway]:
     """Starts a gateway and waits until it is ready."""
     port = free_port()

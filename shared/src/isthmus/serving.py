@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -76,16 +75,32 @@ class Running:
     shown: float = 0.0
 
 
-@asynccontextmanager
-async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator["ServingWorker[T]"]:
-    """Serves the toolbox's sources while the context is open."""
-    client = await bus.connect(settings, toolbox.service.replace("-", "_"))
+async def serve(
+    toolbox: Toolbox[T],
+    settings: WorkerSettings,
+    until: asyncio.Event,
+    changes: AsyncGenerator[Mapping[str, Source[T]]] | None = None,
+) -> None:
+    """Serves the toolbox's sources until the event is set, or what `changes` yields in place of them."""
+    stopping = asyncio.create_task(until.wait())
+    connecting = asyncio.create_task(bus.connect(settings, toolbox.service.replace("-", "_")))
+    await asyncio.wait([stopping, connecting], return_when=asyncio.FIRST_COMPLETED)
+    if not connecting.done():
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        return
+    client = connecting.result()
     worker = ServingWorker(client, toolbox, settings.fingerprint_key)
     try:
         await worker.join()
-        yield worker
+        following = asyncio.create_task(worker.follow(changes)) if changes is not None else stopping
+        await asyncio.wait([stopping, following], return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            following.result()
+        await _end([following], within=0)
         await worker.leave()
     finally:
+        stopping.cancel()
         await client.close()
 
 
@@ -121,6 +136,16 @@ class ServingWorker(Generic[T]):
         """What is served, in order of names."""
         return [source for _, source in sorted(self.toolbox.sources.items())]
 
+    async def follow(self, changes: AsyncGenerator[Mapping[str, Source[T]]]) -> None:
+        """Serves what is yielded, each time."""
+        async for sources in changes:
+            replacing = asyncio.create_task(self.replace(sources))
+            try:
+                await asyncio.shield(replacing)
+            except asyncio.CancelledError:  # leaving must know every endpoint, so this step is finished first
+                await replacing
+                raise
+
     async def replace(self, wanted: Mapping[str, Source[T]]) -> None:
         """Serves these sources from now on; those that are the same objects as before do not notice.
 
@@ -151,20 +176,30 @@ class ServingWorker(Generic[T]):
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
 
     async def leave(self) -> None:
-        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out."""
+        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out.
+
+        While the bus is away nobody hears an answer: what runs is stopped at once.
+        """
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
-        await self._announce()
-        await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
-        if tasks := [task for e in (*endpoints, *self.retiring.values()) for task in e.running]:
-            _, late = await asyncio.wait(tasks, timeout=LEAVE_WITHIN)
-            for task in late:
-                task.cancel()
-        await self.client.flush()
-        await self.service.stop()
+        leaving = asyncio.create_task(self._leave(endpoints))
+        while self.client.is_connected and not leaving.done():
+            await asyncio.wait([leaving], timeout=TICK)
+        if leaving.done():
+            leaving.result()
+        else:
+            leaving.cancel()
+            await _end([task for e in (*endpoints, *self.retiring.values()) for task in e.running], within=0)
         for task in (self.ticker, *self.retiring):
             if task is not None:
                 task.cancel()
+
+    async def _leave(self, endpoints: list[Endpoint]) -> None:
+        await self._announce()
+        await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
+        await _end([task for e in (*endpoints, *self.retiring.values()) for task in e.running], LEAVE_WITHIN)
+        await self.client.flush()
+        await self.service.stop()
 
     async def _announce(self) -> None:
         self.service.changed()
@@ -302,3 +337,12 @@ class ServingWorker(Generic[T]):
             result = failure(TooLarge().message, TooLarge.code)
             body = msgspec.json.encode(result)
         return body, result.code
+
+
+async def _end(tasks: Sequence[asyncio.Task[object]], within: float) -> None:
+    """Returns when all of them have: by themselves, or stopped after the time."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=within)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

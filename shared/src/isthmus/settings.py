@@ -29,6 +29,14 @@ class BusSettings(LogSettings, frozen=True, kw_only=True):
     nats_user: str = ""
     """The NATS user of this service; empty: the server asks for none."""
     nats_password: str = ""
+    nats_nkey_seed: str = ""
+    """The seed of an nkey (`SU…`), instead of user and password: the secret itself never travels."""
+    nats_ca: str = ""
+    """A file with the certificates that the server's is checked against; nothing is sent to a server without TLS."""
+    nats_cert: str = ""
+    """A file with this service's own certificate, for a server that asks for one."""
+    nats_key: str = ""
+    """A file with the key of `nats_cert`; empty: the same file."""
 
 
 def read_settings(kind: type[S], environ: Mapping[str, str] | None = None) -> S:

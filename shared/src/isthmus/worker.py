@@ -14,7 +14,7 @@ import asyncio
 import inspect
 import signal
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -23,7 +23,7 @@ from isthmus import definitions, lifetime, logs, subjects
 from isthmus.definitions import Annotations, Definition
 from isthmus.errors import ConfigurationError
 from isthmus.reloading import ConfiguredSources
-from isthmus.serving import ServingWorker, WorkerSettings, serving
+from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Result, Source, Tool, Toolbox
 
@@ -107,10 +107,7 @@ class Worker(Generic[T]):
 
     async def serve(self, settings: WorkerSettings, until: asyncio.Event) -> None:
         """Joins the bus, serves calls until the event is set, then leaves without losing one."""
-        async with serving(self._toolbox, settings) as served, asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(self._follow(served))
-            await until.wait()
-            following.cancel()
+        await serve(self._toolbox, settings, until, self._changes() if self._configured is not None else None)
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, with settings from the environment; SIGHUP reads the configuration again."""
@@ -128,12 +125,7 @@ class Worker(Generic[T]):
 
         asyncio.run(run())
 
-    async def _follow(self, served: ServingWorker[T]) -> None:
+    async def _changes(self) -> AsyncGenerator[dict[str, Source[T]]]:
         if self._configured is not None:
             async for sources in self._configured.changes():
-                replacing = asyncio.create_task(served.replace({**self._added, **sources}))
-                try:
-                    await asyncio.shield(replacing)
-                except asyncio.CancelledError:  # leaving must know every endpoint, so this step is finished first
-                    await replacing
-                    raise
+                yield {**self._added, **sources}

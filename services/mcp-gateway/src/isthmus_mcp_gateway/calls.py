@@ -91,6 +91,7 @@ class Calls:
             except WorkerLost:
                 lost += 1
                 if not call.read_only:
+                    await self._cancel(call)  # if the worker comes back, or the bus does, it must not run late
                     raise OutcomeUnknown from None
                 if lost > 1:
                     raise
@@ -113,14 +114,14 @@ class Calls:
                 call.kind, subject, msgspec.json.encode(envelope), headers, on_frame=on_frame
             )
         except NatsError as error:
-            logger.warning("the call was not sent: %s", type(error).__name__)
+            logger.debug("the call was not sent: %s", type(error).__name__)
             raise NoWorker from None
 
     async def _cancel(self, call: Outgoing) -> None:
         try:
             await self._inbox.client.publish(subjects.CANCEL, call.id.encode())
         except NatsError:
-            logger.warning("the cancellation of the call was not sent")
+            logger.debug("the cancellation of the call was not sent")
 
 
 class Line:
