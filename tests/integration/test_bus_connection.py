@@ -203,7 +203,7 @@ async def test_the_site_of_the_documentation_serves_its_own_sources_and_hears_no
 )
 async def test_credentials_that_cannot_be_are_named(changes: dict[str, str], variable: str) -> None:
     with pytest.raises(ConfigurationError, match=variable):
-        await bus.connect(BusSettings(**changes), "db_worker")
+        await bus.connect(msgspec.convert(changes, BusSettings), "db_worker")
 
 
 async def test_a_bus_that_goes_and_comes_is_said_once_each(nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:

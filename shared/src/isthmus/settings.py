@@ -7,7 +7,7 @@ belong into an environment that everybody can look at.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -20,7 +20,15 @@ FILE_SUFFIX = "_FILE"
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How every service logs."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+    """Lines for people, or a JSON object a line."""
+
+
+class BusSettings(LogSettings, frozen=True, kw_only=True):
     """What every service needs to reach the bus."""
 
     nats_url: str = "nats://127.0.0.1:4222"

@@ -138,6 +138,10 @@ class Bucket:
 
         return await threads.run(self._pool, timed, seconds)
 
+    def close(self) -> None:
+        """Gives up the threads."""
+        self._pool.shutdown()
+
     def status(self, names: Names) -> Status:
         if names and (item := self._object(names)):
             return Status("file", item.size, item.modified)

@@ -61,6 +61,10 @@ class Folder:
     async def work(self, work: Callable[[Stop], T], seconds: float) -> T:
         return await threads.run(self._pool, work, seconds)
 
+    def close(self) -> None:
+        """Gives up the threads."""
+        self._pool.shutdown()
+
     @contextmanager
     def open_folder(self, names: Names, *, make: bool = False) -> Generator[int]:
         """The descriptor of a folder; with `make`, folders that are not there are made on the way."""

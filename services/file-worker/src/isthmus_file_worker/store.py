@@ -69,6 +69,10 @@ class Store(Protocol):
         """Runs blocking work in one of this store's own threads: a store that hangs holds up no other one."""
         ...
 
+    def close(self) -> None:
+        """Gives up the threads, once nothing runs in them any more."""
+        ...
+
     def status(self, names: Names) -> Status:
         """Raises NotFound for what is neither a file nor a folder."""
         ...

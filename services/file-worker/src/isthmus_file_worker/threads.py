@@ -1,6 +1,7 @@
 """Blocking work beside the event loop that ends when its call does."""
 
 import asyncio
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ async def run(pool: ThreadPoolExecutor, work: Callable[[Stop], T], seconds: floa
     Work that was done by then is answered as done, so that a caller is not told that a write failed which did not.
     """
     stop = Stop(seconds)
-    submitted = pool.submit(work, stop)
+    submitted = pool.submit(contextvars.copy_context().run, work, stop)  # its log records name the call
     future = asyncio.wrap_future(submitted)
     try:
         return await asyncio.shield(future)

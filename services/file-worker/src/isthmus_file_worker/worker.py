@@ -13,7 +13,7 @@ from isthmus_file_worker.store import Store
 from isthmus_file_worker.writing import create_folder, write_file
 
 
-def file_worker(stores: Mapping[str, StoreSettings]) -> Worker[Store]:
+def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Store]:
     """A worker that serves these stores; one that cannot be reached is served, and says so when it is called."""
     worker = Worker[Store]("file", argument="store")
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
@@ -22,11 +22,12 @@ def file_worker(stores: Mapping[str, StoreSettings]) -> Worker[Store]:
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="delete", destructive=True)(delete_file)
     for name, settings in stores.items():
-        worker.add(_source(name, settings))
+        worker.add(source_of(name, settings))
     return worker
 
 
-def _source(name: str, settings: StoreSettings) -> Source[Store]:
+def source_of(name: str, settings: StoreSettings) -> Source[Store]:
+    """The store as a source. Raises ConfigurationError for a name that cannot be."""
     location = settings.location
     handle: Store
     if isinstance(location, BucketLocation):
@@ -47,4 +48,5 @@ def _source(name: str, settings: StoreSettings) -> Source[Store]:
         description=settings.description,
         writable=settings.access == "read-write",
         limit=settings.limit,
+        close=handle.close,
     )

@@ -77,8 +77,8 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether policy and catalog have been read once."""
-        return self.policy.ready.is_set() and self.discovery.ready.is_set()
+        """Whether policy and catalog have been read once, and the bus is there."""
+        return self.inbox.client.is_connected and self.policy.ready.is_set() and self.discovery.ready.is_set()
 
     def _catalog_changed(self) -> None:
         self.endpoint.views.forget()
