@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from isthmus.errors import ConfigurationError
 from isthmus.worker import Source, Worker
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.describing import describe_table, list_tables
@@ -21,10 +22,12 @@ def create_worker(databases: Mapping[str, DatabaseSettings]) -> Worker[Database]
     worker.tool(scope="data:write", action="delete", destructive=True, idempotent=True)(delete_records)
     for name, settings in databases.items():
         url = parse_url(name, settings.url)
+        if settings.schemas and url.get_backend_name() == "sqlite":
+            raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
         worker.add(
             Source(
                 name,
-                Database.at(url, settings.limit),
+                Database.at(url, settings.limit, settings.schemas),
                 engine=url.get_backend_name(),
                 target=target(url),
                 title=settings.title,
