@@ -66,7 +66,7 @@ def mariadb_shop(mariadb: MariadbServer) -> Generator[Shop]:
     """A shop in MariaDB, where nothing is left of the test before."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with mariadb.connect() as connection, connection.cursor() as cursor:
-        for name in (f"shop_{worker}", f"crm_{worker}"):
+        for name in (f"crm_{worker}", f"shop_{worker}"):
             cursor.execute(f"drop database if exists {name}")
         cursor.execute(f"create database shop_{worker}")
     shop = Shop("mariadb", url_of(mariadb.url, f"shop_{worker}"))

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -59,8 +60,10 @@ class MariadbServer:
         end = time.monotonic() + SECONDS
         while True:
             try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(str(self.socket))
                 self.connect().close()
-            except pymysql.OperationalError:
+            except (OSError, pymysql.OperationalError):
                 assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
                 time.sleep(0.02)
             else:

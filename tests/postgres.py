@@ -16,9 +16,9 @@ import pytest
 def postgres_server(name: str = "") -> Generator[str]:
     """A running server: the URL of its database `postgres`, reached over a socket, as superuser.
 
-    The parallel workers of one run share the one of a name: the first one starts it, the last one stops it. Skips the test where it
-    cannot run, but fails in CI. Its folder is directly below the temporary one, since as root the server runs as a
-    user of its own, who must be able to reach it.
+    The parallel workers of one run share the one of a name: the first one starts it, the last one stops it. Skips the
+    test where it cannot run, but fails in CI. Its folder is directly below the temporary one, since as root the server
+    runs as a user of its own, who must be able to reach it.
     """
     try:
         with warnings.catch_warnings():

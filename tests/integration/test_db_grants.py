@@ -247,7 +247,8 @@ async def test_other_schemas_are_not_there_unless_they_are_configured(server_sho
 
 async def test_a_schema_that_is_not_there_is_told_in_the_answer(server_shop: Shop) -> None:
     shop = with_schemas(server_shop, "nowhere")
-    for tool, arguments in (("list_tables", {}), ("query_table", {"table": "orders"})):
+    calls: list[tuple[str, dict[str, Any]]] = [("list_tables", {}), ("query_table", {"table": "orders"})]
+    for tool, arguments in calls:
         outcome = await shop.call(tool, **arguments)
         assert outcome.error == "source_unavailable"
         assert outcome.text == "The configuration names the schema nowhere, which is not in the database."

@@ -1,6 +1,7 @@
 """MariaDB and MySQL, through PyMySQL."""
 
 import re
+import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import pymysql
 import sqlalchemy as sa
-from pymysql.constants import FIELD_TYPE
+from pymysql.constants import CR, FIELD_TYPE
 from pymysql.converters import conversions as pymysql_conversions
 from sqlalchemy import event
 from sqlalchemy.dialects import mysql
@@ -27,6 +28,14 @@ CONNECT_SECONDS = 5
 CANCEL_SECONDS = 5
 STATEMENT_SECONDS = 600
 """No statement outlives this, even if the worker that sent it is gone; calls have nearer deadlines of their own."""
+
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 
 SQL_MODE = "TRADITIONAL,NO_AUTO_VALUE_ON_ZERO"
 """Whatever does not fit is an error, and a key of 0 is 0."""
@@ -72,6 +81,17 @@ class Single(UserDefinedType[float]):
         return _stored_single
 
 
+class Bits(UserDefinedType[int]):
+    """BIT, which comes as bytes."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[..., int | None]:
+        """The number that the bits are."""
+        del dialect, coltype
+        return lambda value: None if value is None else int.from_bytes(value, "big")
+
+
 class Words(UserDefinedType[str]):
     """ENUM and SET: compared as text, so sorted as text too, and not by the places of their words."""
 
@@ -92,7 +112,7 @@ _ORDERING = {
 }  # fmt: skip
 
 PLAIN: tuple[type[TypeEngine[Any]], ...] = (
-    sa.Integer, sa.Numeric, sa.DateTime, sa.Date, sa.String, sa.LargeBinary, sa.BINARY, sa.VARBINARY, mysql.BIT,
+    sa.Integer, sa.Numeric, sa.DateTime, sa.Date, sa.String, sa.LargeBinary, sa.BINARY, sa.VARBINARY,
 )  # fmt: skip
 """The types whose values SQLAlchemy leaves as they are, or mends."""
 
@@ -244,6 +264,8 @@ class MariadbDialect(Dialect):
             return Words()
         if isinstance(reflected, mysql.FLOAT):
             return Single()
+        if isinstance(reflected, mysql.BIT):
+            return Bits()
         return reflected if isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Float) else Untyped()
 
     def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
@@ -271,6 +293,32 @@ class Connection(pymysql.connections.Connection):  # pyright: ignore[reportMissi
         if isinstance(password := options.get("password"), str):
             options["password"] = password.encode()
         super().__init__(**options)
+
+    def connect(self, sock: socket.socket | None = None) -> None:
+        """Over a socket that is closed when nobody answers, and that notices a peer that vanished."""
+        if sock is None:
+            try:
+                sock = self._open()
+            except OSError as error:
+                raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"nobody answers ({error})") from error
+        super().connect(sock)
+
+    def _open(self) -> socket.socket:
+        if self.unix_socket is None:
+            source = None if self.bind_address is None else (str(self.bind_address), 0)
+            opened = socket.create_connection((self.host, self.port), CONNECT_SECONDS, source)
+            for level, option, value in KEEPALIVE:
+                opened.setsockopt(level, option, value)
+            return opened
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.settimeout(CONNECT_SECONDS)
+        try:
+            opened.connect(str(self.unix_socket))
+        except OSError:
+            opened.close()
+            raise
+        self._secure = True
+        return opened
 
 
 _CONVERSIONS = {kind: convert for kind, convert in pymysql_conversions.items() if kind != FIELD_TYPE.TIME}

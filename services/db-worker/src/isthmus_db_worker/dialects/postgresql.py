@@ -138,8 +138,10 @@ class PostgresqlDialect(Dialect):
     def foreign_keys(
         self, inspector: Inspector, schema: str | None
     ) -> Iterable[tuple[str, ReflectedForeignKeyConstraint]]:
-        """With the schemas that they really refer to, whatever the search path finds without them."""
-        found = inspector.get_multi_foreign_keys(schema, scope=ObjectScope.ANY, postgresql_ignore_search_path=True)
+        """Those of the default schema with the schemas that they refer to, whatever the search path finds without."""
+        found = inspector.get_multi_foreign_keys(
+            schema, scope=ObjectScope.ANY, postgresql_ignore_search_path=schema is None
+        )
         return [(name, key) for (_, name), keys in found.items() for key in keys]
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
