@@ -2,13 +2,16 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test check format bench
+.PHONY: up test test-compose check format bench soak-failures
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
 
 test: $(UV)  ## All tests
 	$(RUN) pytest -n auto $(ARGS)
+
+test-compose: $(UV)  ## compose.yaml on a Docker engine: builds, starts, scales, kills
+	$(RUN) pytest -m compose tests/e2e/compose $(ARGS)
 
 check: $(UV)  ## Format, lint, types, who may import whom
 	$(RUN) ruff format --check
@@ -22,6 +25,9 @@ format: $(UV)
 
 bench: $(UV)  ## Calls per second and latency through the whole path
 	$(RUN) python tests/benchmarks/read.py $(ARGS)
+
+soak-failures: $(UV)  ## Kills, stops and restarts under load, and prints the figures of docs/operations.md
+	$(RUN) pytest -n 2 -rP $(ARGS) tests/integration/test_failures_*.py tests/e2e/test_launcher_killed.py
 
 .tools/bin/uv:
 	python3 -m pip install --quiet --upgrade --target .tools 'uv>=0.13,<0.14' \

@@ -11,7 +11,7 @@ import pytest
 
 from databases import DIALECTS, SHOP, Shop, url_of
 from mariadb import MariadbServer, mariadb_server
-from postgres import postgres_server, start_postgres, stop_postgres
+from postgres import named_server, postgres_server, stop_server
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def server_shop(request: pytest.FixtureRequest) -> Shop:
 @contextmanager
 def restartable(engine: str) -> Generator[tuple[Shop, Callable[[], None], Callable[[], None]]]:
     """A shop on a server of its own, how that is stopped, and how it is started again."""
-    name = f"-restart-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    name = f"restarts-{os.getpid()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     with ExitStack() as stack:
         if engine == "mariadb":
             mariadb = stack.enter_context(mariadb_server(name))
@@ -92,8 +92,8 @@ def restartable(engine: str) -> Generator[tuple[Shop, Callable[[], None], Callab
                 connection.cursor().execute("create database test")
             url, stop, start = mariadb.url, mariadb.stop, mariadb.start
         else:
-            url = stack.enter_context(postgres_server(name))
-            stop, start = partial(stop_postgres, name), partial(start_postgres, name)
+            postgres = stack.enter_context(named_server(name))
+            url, stop, start = postgres.get_uri(), partial(stop_server, postgres), postgres.ensure_postgres_running
         shop = Shop(engine, url)
         stack.callback(shop.close)
         shop.execute(SHOP.format(**DIALECTS[engine]))

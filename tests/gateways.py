@@ -99,7 +99,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway(nats: NatsServer, authority: Authority | None = None) -> AsyncGenerator[Gateway]:
+async def running_gateway(
+    nats: NatsServer, authority: Authority | None = None, *, call_timeout: float = 2
+) -> AsyncGenerator[Gateway]:
     """Starts a gateway and waits until it is ready."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -111,7 +113,7 @@ async def running_gateway(nats: NatsServer, authority: Authority | None = None) 
         port=port,
         issuer=ISSUER,
         gateway_url=url,
-        call_timeout=2,
+        call_timeout=call_timeout,
     )
     server = uvicorn.Server(
         uvicorn.Config(create_app(settings), port=port, log_config=None, timeout_graceful_shutdown=1)

@@ -43,7 +43,12 @@ class NatsServer:
     folder: Path
     port: int = field(default_factory=free_port)
     passwords: dict[str, str] = field(default_factory=lambda: {user: "p" + secrets.token_hex(8) for user in USERS})
+    configuration: Path = Path(str(resources.files("isthmus") / "nats.conf"))
     process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "nats.log"
 
     @property
     def url(self) -> str:
@@ -63,11 +68,10 @@ class NatsServer:
 
     def start(self) -> None:
         program = Path(sysconfig.get_path("scripts")) / "nats-server"
-        configuration = resources.files("isthmus") / "nats.conf"
         names = {f"NATS_{user.upper()}_PASSWORD": password for user, password in self.passwords.items()}
-        places = ["-sd", str(self.folder), "-l", str(self.folder / "nats.log")]
+        places = ["-sd", str(self.folder), "-l", str(self.log)]
         self.process = subprocess.Popen(
-            [program, "-c", str(configuration), "-a", "127.0.0.1", "-p", str(self.port), *places],
+            [program, "-c", str(self.configuration), "-a", "127.0.0.1", "-p", str(self.port), *places],
             env={**os.environ, **names},
         )
         wait_for_port(self.port)

@@ -79,9 +79,10 @@ def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
 
 
 @asynccontextmanager
-async def served(worker: Worker[Shelf], nats: NatsServer) -> AsyncGenerator[asyncio.Event]:
+async def served(worker: Worker[Shelf], nats: NatsServer, heartbeat_path: str = "") -> AsyncGenerator[asyncio.Event]:
     """The worker on the bus; the event makes it leave before the context ends."""
-    settings = WorkerSettings(**msgspec.structs.asdict(nats.settings("db_worker")))
+    bus_settings = msgspec.structs.asdict(nats.settings("db_worker"))
+    settings = WorkerSettings(**bus_settings, heartbeat_path=heartbeat_path)
     until = asyncio.Event()
     watcher = await bus.connect(nats.settings("gateway"), "gateway")
     joined = await watcher.subscribe(subjects.CATALOG_CHANGED)

@@ -121,7 +121,8 @@ class Person:
     scopes: list[str] | None = None
     """The scopes that are left checked on the consent page; None: all that were asked for."""
     sign_ins: int = 0
-    _answer: str = ""
+    answer: str = ""
+    """Where the browser was sent at the end: the redirect with the code."""
 
     async def visit(self, url: str) -> None:
         """What happens in the browser that the client opens."""
@@ -130,11 +131,11 @@ class Person:
             await browser.open(url)
             await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
             only = None if self.scopes is None else {"scope": self.scopes}
-            self._answer = await browser.submit(only=only, decision="allow")
+            self.answer = await browser.submit(only=only, decision="allow")
 
     async def callback(self) -> AuthorizationCodeResult:
         """What the client's redirect page hears."""
-        query = parse_qs(urlsplit(self._answer).query)
+        query = parse_qs(urlsplit(self.answer).query)
         return AuthorizationCodeResult(code=query["code"][0], state=query["state"][0], iss=query["iss"][0])
 
     def provider(self) -> OAuthClientProvider:

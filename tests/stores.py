@@ -1,11 +1,11 @@
-"""File stores for the tests: a folder served with the worker's tools, called as the bus would."""
+"""File stores for the tests: a place served with the worker's tools, called as the bus would."""
 
 import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,43 +14,97 @@ from isthmus.grants import EVERYTHING, Grant, Granted
 from isthmus.messages import Envelope, Principal
 from isthmus.tools import Source, Toolbox
 from isthmus.worker import Worker
-from isthmus_file_worker.folder import Folder
 from isthmus_file_worker.settings import StoreSettings
+from isthmus_file_worker.store import Store as Handle
 from isthmus_file_worker.worker import file_worker
 
 
-@dataclass
-class Store:
-    """A writable store over a folder, and who calls."""
+class Place(Protocol):
+    """Where files are, as it looks without Isthmus."""
 
-    root: Path
-    worker: Worker[Folder]
-    grants: tuple[Grant, ...] = (EVERYTHING,)
+    @property
+    def settings(self) -> StoreSettings: ...
 
-    @classmethod
-    def over(cls, root: Path) -> "Store":
-        settings = StoreSettings(path=str(root), access="read-write")
-        return cls(root, file_worker({"reports": settings}))
+    def fill(self, files: dict[str, bytes | str]) -> None:
+        """Makes these files, and the folders that they are in."""
+        ...
 
-    def granted(self, *objects: str, actions: tuple[str, ...] = ("read",)) -> "Store":
-        """The same store for a caller who may do this with these paths, and nothing else."""
-        return Store(self.root, self.worker, (Grant(("file.*",), actions, objects),))
-
-    def also(self, *objects: str, actions: tuple[str, ...]) -> "Store":
-        """The same store for a caller who may do this, too."""
-        return Store(self.root, self.worker, (*self.grants, Grant(("file.*",), actions, objects)))
+    def delete(self, path: str) -> None:
+        """Deletes a file."""
+        ...
 
     def tree(self) -> dict[str, bytes | None]:
-        """All that is on disk: path → bytes; None for a folder."""
+        """All that is there: path → bytes; None for a folder."""
+        ...
+
+
+@dataclass
+class FolderPlace:
+    """A folder on the disk."""
+
+    root: Path
+
+    @property
+    def settings(self) -> StoreSettings:
+        return StoreSettings(path=str(self.root), access="read-write")
+
+    def fill(self, files: dict[str, bytes | str]) -> None:
+        fill(self.root, files)
+
+    def delete(self, path: str) -> None:
+        (self.root / path).unlink()
+
+    def tree(self) -> dict[str, bytes | None]:
         return {
             str(path.relative_to(self.root)): None if path.is_dir() else path.read_bytes()
             for path in sorted(self.root.rglob("*"))
         }
 
+
+@dataclass
+class Store:
+    """A writable store, and who calls."""
+
+    place: Place
+    worker: Worker[Handle]
+    grants: tuple[Grant, ...] = (EVERYTHING,)
+
+    @classmethod
+    def at(cls, place: Place) -> "Store":
+        return cls(place, file_worker({"reports": place.settings}))
+
+    @classmethod
+    def over(cls, root: Path) -> "Store":
+        return cls.at(FolderPlace(root))
+
+    @property
+    def root(self) -> Path:
+        """Of a store that is a folder."""
+        assert isinstance(self.place, FolderPlace)
+        return self.place.root
+
+    def granted(self, *objects: str, actions: tuple[str, ...] = ("read",)) -> "Store":
+        """The same store for a caller who may do this with these paths, and nothing else."""
+        return Store(self.place, self.worker, (Grant(("file.*",), actions, objects),))
+
+    def also(self, *objects: str, actions: tuple[str, ...]) -> "Store":
+        """The same store for a caller who may do this, too."""
+        return Store(self.place, self.worker, (*self.grants, Grant(("file.*",), actions, objects)))
+
+    def fill(self, files: dict[str, bytes | str]) -> None:
+        self.place.fill(files)
+
+    def tree(self) -> dict[str, bytes | None]:
+        return self.place.tree()
+
+    def ordered(self) -> list[str]:
+        """All paths in the order of lists, where that of a folder ends with a slash."""
+        return sorted(path if data is not None else f"{path}/" for path, data in self.tree().items())
+
     async def call(self, tool: str, *, seconds: float = 20, **arguments: Any) -> dict[str, Any]:
         """MCP's result, as a client gets it."""
-        toolbox: Toolbox[Folder] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
-        source: Source[Folder] = toolbox.sources["reports"]
+        toolbox: Toolbox[Handle] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
+        source: Source[Handle] = toolbox.sources["reports"]
         raw = msgspec.Raw(json.dumps(arguments).encode())
         envelope = Envelope("c1", Principal("u", "c", "default"), {"file.reports": Granted.of(self.grants)}, raw)
 
@@ -72,8 +126,24 @@ class Store:
         return result["_meta"]["isthmus/error"], result["content"][0]["text"]
 
     async def listed(self, **arguments: Any) -> list[str]:
-        """The paths that list_files shows."""
-        return [entry["path"] for entry in (await self.ask("list_files", **arguments))["entries"]]
+        """The paths that list_files shows; those of folders end with a slash."""
+        return [key_of(entry) for entry in (await self.ask("list_files", **arguments))["entries"]]
+
+    async def pages(self, **arguments: Any) -> list[str]:
+        """The same, of all pages together."""
+        keys: list[str] = []
+        cursor = None
+        while True:
+            answer = await self.ask("list_files", cursor=cursor, **arguments)
+            assert len(answer["entries"]) <= arguments.get("limit", 200)
+            keys += [key_of(entry) for entry in answer["entries"]]
+            if (cursor := answer["next_cursor"]) is None:
+                return keys
+
+
+def key_of(entry: dict[str, Any]) -> str:
+    """The path of an entry; that of a folder ends with a slash."""
+    return entry["path"] + ("/" if entry["kind"] == "folder" else "")
 
 
 def fill(root: Path, files: dict[str, bytes | str]) -> None:

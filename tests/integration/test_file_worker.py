@@ -18,11 +18,14 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from buckets import Endpoint
 from isthmus import bus, subjects
 from isthmus.demo import files as demo
 from isthmus.grants import EVERYTHING, Grant, Granted
 from isthmus.messages import FRAME_HEADER, TIMEOUT_HEADER, VERSION_HEADER, Envelope, Principal
 from servers import NatsServer
+
+pytest_plugins = ["store_fixtures"]
 
 
 @dataclass
@@ -149,6 +152,27 @@ async def test_a_file_goes_over_the_bus_and_back(nats: NatsServer, tmp_path: Pat
         assert base64.b64decode(part["structuredContent"]["content"]) == data[3_900_000:]
 
 
+async def test_a_bucket_is_served_with_credentials_from_the_environment(
+    nats: NatsServer, tmp_path: Path, rclone: Endpoint
+) -> None:
+    place = rclone.bucket("2026/")
+    (tmp_path / "isthmus.toml").write_text(
+        f'[files.drafts]\nurl = "{place.settings.url}"\naccess = "read-write"\n'
+        'access_key = "${S3_KEY}"\nsecret_key = "${S3_SECRET}"\n'
+    )
+    environment = {
+        "ISTHMUS_CONFIG": str(tmp_path / "isthmus.toml"),
+        "S3_KEY": rclone.access_key,
+        "S3_SECRET": rclone.secret_key,
+    }
+    async with file_worker(nats, **environment) as caller:
+        (endpoint,) = (await caller.ask("$SRV.INFO"))["endpoints"]
+        assert endpoint["metadata"]["engine"] == "s3"
+        await caller.call("drafts", "write_file", path="a.txt", content="hello")
+        assert (await caller.call("drafts", "read_file", path="a.txt"))["content"][0]["text"] == "hello"
+    assert place.tree() == {"a.txt": b"hello"}
+
+
 async def test_the_largest_image_fits_the_bus(nats: NatsServer, tmp_path: Path) -> None:
     image = b"\x89PNG\r\n\x1a\n" + os.urandom(4 * 1024 * 1024 - 8)
     (tmp_path / "a.png").write_bytes(image)
@@ -187,8 +211,11 @@ async def test_the_worker_starts_quickly_and_leaves_in_order(nats: NatsServer, t
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ('{"reports": {"path": "x", "acess": "read-only"}}', "has an unknown key `acess`. Did you mean access?"),
-        ('{"reports": {}}', "missing required field `path`"),
+        (
+            '{"reports": {"path": "x", "acess": "read-only"}}',
+            "has an unknown key `acess`. Did you mean access, access_key?",
+        ),
+        ('{"reports": {}}', "ISTHMUS_FILES: a store has either a `path` or a `url`."),
         ('{"reports": {"path": "x", "access": "all"}}', "access"),
         ('{"Re ports": {"path": "x"}}', "'Re ports' cannot be the name of a source"),
         ("{", "ISTHMUS_FILES is not a JSON object of sources"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import httpx2
 import pytest
 from mcp import Client
 
@@ -219,3 +220,18 @@ async def test_after_the_bus_was_away_the_catalog_is_whole_again(nats: NatsServe
 async def gateway(nats: NatsServer) -> AsyncGenerator[Gateway]:
     async with gateway_and_worker(nats) as running:
         yield running
+
+
+async def test_a_gateway_is_ready_only_while_the_bus_is_there(nats: NatsServer) -> None:
+    async def turns(status: int) -> None:
+        async with asyncio.timeout(15), httpx2.AsyncClient() as http:
+            while (await http.get(f"{gateway.url}/readyz")).status_code != status:
+                await asyncio.sleep(0.05)
+            assert (await http.get(f"{gateway.url}/healthz")).status_code == 200
+
+    async with running_gateway(nats) as gateway:
+        await turns(200)
+        nats.stop()
+        await turns(503)
+        nats.start()
+        await turns(200)

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -223,3 +224,30 @@ async def test_a_worker_that_leaves_loses_no_call(nats: NatsServer) -> None:
             await caller.client.flush()
         answers = [await caller.next() for _ in range(200)]
     assert {json.loads(answer.data)["structuredContent"]["words"] for answer in answers} == {str(n) for n in range(200)}
+
+
+async def test_a_heartbeat_shows_that_a_worker_is_on_the_bus(nats: NatsServer, tmp_path: Path) -> None:
+    heartbeat = tmp_path / "heartbeat"
+
+    async def beats() -> bool:
+        """Whether it is touched within a second."""
+        before, end = modified(), asyncio.get_running_loop().time() + 1
+        while modified() == before and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.05)
+        return modified() != before
+
+    def modified() -> int:
+        return heartbeat.stat().st_mtime_ns if heartbeat.exists() else 0
+
+    async def until(beating: bool) -> None:
+        async with asyncio.timeout(8):
+            while await beats() is not beating:
+                pass
+
+    async with served(make_worker(Shelf()), nats, heartbeat_path=str(heartbeat)):
+        await until(beating=True)
+        nats.stop()
+        await until(beating=False)
+        nats.start()
+        await until(beating=True)
+    assert not await beats()

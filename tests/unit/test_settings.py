@@ -1,7 +1,11 @@
 """Settings from the environment."""
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
+from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
 from isthmus.origins import Origins, OriginSettings
 from isthmus.policy import key
@@ -11,6 +15,10 @@ from isthmus.settings import read_settings
 class Example(OriginSettings, frozen=True, kw_only=True):
     port: int = 1
     ratio: float = 0.5
+
+
+class Target(msgspec.Struct):
+    url: str
 
 
 def test_the_defaults_work_with_an_empty_environment() -> None:
@@ -25,6 +33,25 @@ def test_values_are_converted_and_empty_ones_count_as_absent() -> None:
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ConfigurationError, match="ISTHMUS_PORT"):
         read_settings(Example, {"ISTHMUS_PORT": "http"})
+
+
+def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p123\n")
+    environ = {"ISTHMUS_NATS_PASSWORD_FILE": str(tmp_path / "password")}
+    assert read_settings(Example, environ).nats_password == "p123"
+    with pytest.raises(ConfigurationError, match="ISTHMUS_NATS_PASSWORD and ISTHMUS_NATS_PASSWORD_FILE are both set"):
+        read_settings(Example, {**environ, "ISTHMUS_NATS_PASSWORD": "p456"})
+    with pytest.raises(ConfigurationError, match="ISTHMUS_NATS_PASSWORD_FILE") as missing:
+        read_settings(Example, {"ISTHMUS_NATS_PASSWORD_FILE": str(tmp_path / "other")})
+    assert str(tmp_path) not in missing.value.message
+
+
+def test_a_source_takes_its_password_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    (tmp_path / "isthmus.toml").write_text('[databases.sales]\nurl = "postgresql://reader:${SALES}@db/sales"\n')
+    environ = {"ISTHMUS_CONFIG": str(tmp_path / "isthmus.toml"), "SALES_FILE": str(tmp_path / "password")}
+    found = read_sources("databases", Target, environ)
+    assert found["sales"].url == "postgresql://reader:hunter2@db/sales"
 
 
 def test_every_address_derives_from_the_public_one() -> None:

@@ -1,7 +1,8 @@
 """`isthmus.toml`: the sources that workers serve, a table for each.
 
 `ISTHMUS_CONFIG` names the file. In the tables that a worker reads, `${NAME}` in a value stands for the environment
-variable NAME. `ISTHMUS_DATABASES` and `ISTHMUS_FILES` may hold more sources of their section, as a JSON object.
+variable NAME, or for what is in the file that NAME_FILE names. `ISTHMUS_DATABASES` and `ISTHMUS_FILES` may hold more
+sources of their section, as a JSON object.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from isthmus.errors import ConfigurationError, near
-from isthmus.settings import PREFIX
+from isthmus.settings import FILE_SUFFIX, PREFIX, read_variable
 
 SECTIONS = ("databases", "files")
 """Every top-level table that the file may have."""
@@ -34,7 +35,7 @@ def read_sources(section: str, kind: type[S], environ: Mapping[str, str] | None 
     file = given.get(PREFIX + "CONFIG", "")
     sources = read_section(Path(file), section, kind, given) if file else {}
     variable = PREFIX + section.upper()
-    if text := given.get(variable, ""):
+    if text := read_variable(variable, given):
         try:
             tables = msgspec.json.decode(text, type=dict[str, dict[str, object]])
         except msgspec.DecodeError as error:
@@ -100,12 +101,10 @@ def _expand(value: object, place: str, environ: Mapping[str, str]) -> object:
     """Replaces `${NAME}` in every string of a table."""
 
     def variable(match: re.Match[str]) -> str:
-        try:
-            return environ[match.group(1)]
-        except KeyError:
-            raise ConfigurationError(
-                f"{place} needs the environment variable {match.group(1)}, which is not set."
-            ) from None
+        name = match.group(1)
+        if name not in environ and name + FILE_SUFFIX not in environ:
+            raise ConfigurationError(f"{place} needs the environment variable {name}, which is not set.")
+        return read_variable(name, environ)
 
     if isinstance(value, str):
         return _VARIABLE.sub(variable, value)

@@ -103,6 +103,11 @@ class CallToolResult(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     result_type: Literal["complete"] = "complete"
     meta: dict[str, str] | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
 
+    @property
+    def code(self) -> str:
+        """`ok`, or the code from the error catalogue."""
+        return "ok" if self.meta is msgspec.UNSET else self.meta.get(ERROR_META, "ok")
+
 
 ERROR_META = "isthmus/error"
 """The key in a failed result's `_meta` that holds the code from the error catalogue."""

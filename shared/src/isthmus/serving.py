@@ -1,19 +1,21 @@
 """A worker on the bus: it joins, bounds and runs calls, sends frames, hears cancellations, and leaves without loss."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
-from isthmus import bus, definitions, subjects
+from isthmus import bus, definitions, logs, subjects
 from isthmus.advertising import AdvertisedService, Endpoint
 from isthmus.answering import answer
 from isthmus.errors import (
@@ -62,7 +64,8 @@ class WorkerSettings(BusSettings, frozen=True, kw_only=True):
 
     fingerprint_key: str = ""
     """One secret for all workers: their fingerprints of a target agree, and say nothing about it."""
-    log_level: str = "INFO"
+    heartbeat_path: str = ""
+    """A file that is touched every TICK while the worker is on the bus, for health checks; empty: none."""
 
 
 @dataclass(slots=True)
@@ -75,26 +78,44 @@ class Running:
     shown: float = 0.0
 
 
-@asynccontextmanager
-async def serving(toolbox: Toolbox[T], settings: WorkerSettings) -> AsyncGenerator[None]:
-    """Serves the toolbox's sources while the context is open."""
-    client = await bus.connect(settings, toolbox.service.replace("-", "_"))
-    worker = ServingWorker(client, toolbox, settings.fingerprint_key)
+async def serve(
+    toolbox: Toolbox[T],
+    settings: WorkerSettings,
+    until: asyncio.Event,
+    changes: AsyncGenerator[Mapping[str, Source[T]]] | None = None,
+) -> None:
+    """Serves the toolbox's sources until the event is set, or what `changes` yields in place of them."""
+    stopping = asyncio.create_task(until.wait())
+    connecting = asyncio.create_task(bus.connect(settings, toolbox.service.replace("-", "_")))
+    await asyncio.wait([stopping, connecting], return_when=asyncio.FIRST_COMPLETED)
+    if not connecting.done():
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        return
+    client = connecting.result()
+    worker = ServingWorker(client, toolbox, settings)
     try:
         await worker.join()
-        yield
+        following = asyncio.create_task(worker.follow(changes)) if changes is not None else stopping
+        await asyncio.wait([stopping, following], return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            following.result()
+        await _end([following], within=0)
         await worker.leave()
     finally:
+        stopping.cancel()
         await client.close()
 
 
 class ServingWorker(Generic[T]):
     """The state of one worker while it is connected."""
 
-    def __init__(self, client: Client, toolbox: Toolbox[T], fingerprint_key: str) -> None:
+    def __init__(self, client: Client, toolbox: Toolbox[T], settings: WorkerSettings) -> None:
         self.client = client
         self.toolbox = toolbox
-        self.fingerprint_key = fingerprint_key
+        self.fingerprint_key = settings.fingerprint_key
+        self.heartbeat = Path(settings.heartbeat_path) if settings.heartbeat_path else None
+        self.joined = False
         self.service = AdvertisedService(client, toolbox.service, toolbox.version)
         self.running: dict[str, Running] = {}
         self.cancelled: dict[str, float] = {}
@@ -102,6 +123,8 @@ class ServingWorker(Generic[T]):
         self.busy_until = 0.0
         self.ticker: asyncio.Task[None] | None = None
         self.others: list[Subscription] = []
+        self.digests: set[str] = set()
+        self.retiring: dict[asyncio.Task[None], Endpoint] = {}
 
     async def join(self) -> None:
         """Subscribes to everything, then says so."""
@@ -109,31 +132,81 @@ class ServingWorker(Generic[T]):
         self.others.append(await self.client.subscribe(subjects.CANCEL, cb=self._on_cancel))
         for source in self.toolbox.sources.values():
             await self._open(source)
-        by_digest = {definitions.digest(body): body for body in map(self.toolbox.definitions_of, self.sources())}
-        for digest, body in by_digest.items():
-            self.others.append(await self._answer_definitions(digest, body))
+        await self._offer_definitions()
         await self.service.start()
         await self._announce()
+        self.joined = True
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
 
     def sources(self) -> list[Source[T]]:
         """What is served, in order of names."""
         return [source for _, source in sorted(self.toolbox.sources.items())]
 
+    async def follow(self, changes: AsyncGenerator[Mapping[str, Source[T]]]) -> None:
+        """Serves what is yielded, each time."""
+        async for sources in changes:
+            replacing = asyncio.create_task(self.replace(sources))
+            try:
+                await asyncio.shield(replacing)
+            except asyncio.CancelledError:  # leaving must know every endpoint, so this step is finished first
+                await replacing
+                raise
+
+    async def replace(self, wanted: Mapping[str, Source[T]]) -> None:
+        """Serves these sources from now on; those that are the same objects as before do not notice.
+
+        A source that changed is open under its new settings before the old ones close, so that there is always
+        somebody to call. Calls that run on what goes are finished there.
+        """
+        before = dict(self.toolbox.sources)
+        gone = {name: source for name, source in before.items() if wanted.get(name) is not source}
+        new = [source for name, source in wanted.items() if before.get(name) is not source]
+        if not gone and not new:
+            return
+        endpoints = {name: self.service.endpoints[name] for name in gone}
+        self.toolbox.sources.clear()
+        self.toolbox.sources.update(wanted)
+        for source in new:
+            await self._open(source)
+        await self._offer_definitions()
+        for name in gone.keys() - wanted.keys():
+            del self.service.endpoints[name]
+        try:
+            await self._announce()
+        except NatsError:  # the bus is away: it gets the subscriptions when it is back, and a ping shows the revision
+            logger.warning("the change of sources could not be announced at once")
+        for name, source in gone.items():
+            retiring = asyncio.create_task(self._retire(endpoints[name], source))
+            self.retiring[retiring] = endpoints[name]
+            retiring.add_done_callback(self.retiring.pop)
+        logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
+
     async def leave(self) -> None:
-        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out."""
+        """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out.
+
+        While the bus is away nobody hears an answer: what runs is stopped at once.
+        """
+        self.joined = False
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
+        leaving = asyncio.create_task(self._leave(endpoints))
+        while self.client.is_connected and not leaving.done():
+            await asyncio.wait([leaving], timeout=TICK)
+        if leaving.done():
+            leaving.result()
+        else:
+            leaving.cancel()
+            await _end([task for e in (*endpoints, *self.retiring.values()) for task in e.running], within=0)
+        for task in (self.ticker, *self.retiring):
+            if task is not None:
+                task.cancel()
+
+    async def _leave(self, endpoints: list[Endpoint]) -> None:
         await self._announce()
         await asyncio.gather(*(e.subscription.drain() for e in endpoints if e.subscription is not None))
-        if tasks := [task for e in endpoints for task in e.running]:
-            _, late = await asyncio.wait(tasks, timeout=LEAVE_WITHIN)
-            for task in late:
-                task.cancel()
+        await _end([task for e in (*endpoints, *self.retiring.values()) for task in e.running], LEAVE_WITHIN)
         await self.client.flush()
         await self.service.stop()
-        if self.ticker is not None:
-            self.ticker.cancel()
 
     async def _announce(self) -> None:
         self.service.changed()
@@ -161,6 +234,21 @@ class ServingWorker(Generic[T]):
         endpoint.subscription = await self.client.subscribe(endpoint.subject, queue=endpoint.name, cb=on_call)
         self.service.endpoints[source.name] = endpoint
 
+    async def _retire(self, endpoint: Endpoint, source: Source[T]) -> None:
+        if endpoint.subscription is not None:
+            with contextlib.suppress(NatsError):
+                await endpoint.subscription.drain()
+        while endpoint.running:
+            await asyncio.wait(endpoint.running)
+        await asyncio.to_thread(source.close)
+
+    async def _offer_definitions(self) -> None:
+        """Answers for every set of definitions that a source has; one that none has any more does no harm."""
+        by_digest = {definitions.digest(body): body for body in map(self.toolbox.definitions_of, self.sources())}
+        for digest in by_digest.keys() - self.digests:
+            self.others.append(await self._answer_definitions(digest, by_digest[digest]))
+            self.digests.add(digest)
+
     async def _answer_definitions(self, digest: str, body: bytes) -> Subscription:
         async def on_request(message: Msg) -> None:
             await message.respond(body)
@@ -183,6 +271,8 @@ class ServingWorker(Generic[T]):
                 logger.warning("this worker stood still for %.1f s; it takes calls again in 1 s", now - self.ticked)
                 self.busy_until = now + STALL
             self.ticked = now
+            if self.heartbeat is not None and self.joined and self.client.is_connected:
+                self.heartbeat.touch()
             self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
             for running in list(self.running.values()):
                 if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
@@ -205,26 +295,29 @@ class ServingWorker(Generic[T]):
 
     async def _run(self, message: Msg, endpoint: Endpoint, source: Source[T], tools: dict[str, Tool[T]]) -> None:
         """One call, from its message to its reply; the kit's one broad catch."""
-        began = time.perf_counter_ns()
+        began, line, outcome = time.perf_counter_ns(), logs.CallLine(), "ok"
+        source_id = f"{self.toolbox.kind}.{source.name}"
         try:
-            body = await self._answer(message, source, tools)
+            body, outcome = await self._answer(message, source, tools)
             await self.client.publish(message.reply, body)
         except CallError as error:
             endpoint.errors += 1
-            endpoint.last_error = error.code
+            endpoint.last_error = outcome = error.code
             await self._refuse(message.reply, error)
         except asyncio.CancelledError:
             endpoint.errors += 1
-            endpoint.last_error = "cancelled"
+            endpoint.last_error = outcome = "cancelled"
         except Exception as error:
             logger.exception("a call of %s failed", message.subject)
             endpoint.errors += 1
-            endpoint.last_error = type(error).__name__
+            endpoint.last_error, outcome = type(error).__name__, WorkerFailed.code
             await self._refuse(message.reply, WorkerFailed())
         finally:
             endpoint.nanoseconds += time.perf_counter_ns() - began
+            line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, outcome)
 
-    async def _answer(self, message: Msg, source: Source[T], tools: dict[str, Tool[T]]) -> bytes:
+    async def _answer(self, message: Msg, source: Source[T], tools: dict[str, Tool[T]]) -> tuple[bytes, str]:
+        """The body of the reply, and `ok` or the code of the error that it is about."""
         headers = message.headers or {}
         if headers.get(VERSION_HEADER) != VERSION:
             raise BadCall(f"This worker speaks version {VERSION} of the call format.")
@@ -233,6 +326,7 @@ class ServingWorker(Generic[T]):
             envelope = msgspec.json.decode(message.data, type=Envelope)
         except (KeyError, ValueError, msgspec.DecodeError):
             raise BadCall from None
+        logs.current_call.set(envelope.id)
         if self.cancelled.pop(envelope.id, None) is not None:
             raise asyncio.CancelledError
         task = asyncio.current_task()
@@ -249,5 +343,15 @@ class ServingWorker(Generic[T]):
             del self.running[envelope.id]
         body = msgspec.json.encode(result)
         if len(body) > self.client.max_payload - 1024:
-            body = msgspec.json.encode(failure(TooLarge().message, TooLarge.code))
-        return body
+            result = failure(TooLarge().message, TooLarge.code)
+            body = msgspec.json.encode(result)
+        return body, result.code
+
+
+async def _end(tasks: Sequence[asyncio.Task[object]], within: float) -> None:
+    """Returns when all of them have: by themselves, or stopped after the time."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=within)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

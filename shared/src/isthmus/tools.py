@@ -33,6 +33,8 @@ class Source(Generic[T]):
     """Without it the source has only those tools that read."""
     limit: int = field(default=16, kw_only=True)
     """Calls at a time."""
+    close: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    """Gives up what the handle holds, once the last call has ended; it may block."""
 
     def __post_init__(self) -> None:
         if not subjects.is_name(self.name):

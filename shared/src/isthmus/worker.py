@@ -14,7 +14,7 @@ import asyncio
 import inspect
 import signal
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -22,11 +22,12 @@ import msgspec
 from isthmus import definitions, lifetime, logs, subjects
 from isthmus.definitions import Annotations, Definition
 from isthmus.errors import ConfigurationError
-from isthmus.serving import WorkerSettings, serving
+from isthmus.reloading import ConfiguredSources
+from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Result, Source, Tool, Toolbox
 
-__all__ = ["Call", "Result", "Source", "Worker", "WorkerSettings"]
+__all__ = ["Call", "ConfiguredSources", "Result", "Source", "Worker", "WorkerSettings"]
 
 T = TypeVar("T")
 A = TypeVar("A", bound=msgspec.Struct)
@@ -41,6 +42,8 @@ class Worker(Generic[T]):
         if not subjects.is_name(kind):
             raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
         self._toolbox = Toolbox[T](kind, argument, version)
+        self._configured: ConfiguredSources[T] | None = None
+        self._added: dict[str, Source[T]] = {}
 
     def tool(
         self,
@@ -96,21 +99,33 @@ class Worker(Generic[T]):
             raise ConfigurationError(f"There are two sources named {source.name}; rename one.")
         self._toolbox.sources[source.name] = source
 
+    def follow(self, configured: ConfiguredSources[T]) -> None:
+        """Sources to serve as the configuration has them, now and whenever it changes. Raises ConfigurationError."""
+        self._configured, self._added = configured, dict(self._toolbox.sources)
+        for source in configured.read().values():
+            self.add(source)
+
     async def serve(self, settings: WorkerSettings, until: asyncio.Event) -> None:
         """Joins the bus, serves calls until the event is set, then leaves without losing one."""
-        async with serving(self._toolbox, settings):
-            await until.wait()
+        await serve(self._toolbox, settings, until, self._changes() if self._configured is not None else None)
 
     def run(self) -> None:
-        """Serves until SIGTERM or SIGINT, with settings from the environment."""
+        """Serves until SIGTERM or SIGINT, with settings from the environment; SIGHUP reads the configuration again."""
         settings = read_settings(WorkerSettings)
-        logs.set_up(self._toolbox.service, settings.log_level)
+        logs.set_up(self._toolbox.service, settings)
         lifetime.follow_launcher()
 
         async def run() -> None:
             until = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, until.set)
+            if self._configured is not None:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._configured.look_again)
             await self.serve(settings, until)
 
         asyncio.run(run())
+
+    async def _changes(self) -> AsyncGenerator[dict[str, Source[T]]]:
+        if self._configured is not None:
+            async for sources in self._configured.changes():
+                yield {**self._added, **sources}

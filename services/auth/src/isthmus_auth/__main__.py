@@ -1,6 +1,5 @@
 """`python -m isthmus_auth`: serves until SIGTERM or SIGINT."""
 
-import logging
 import sys
 
 import uvicorn
@@ -34,8 +33,7 @@ def main() -> None:
         settings = read_settings(AuthSettings)
     except ConfigurationError as error:
         sys.exit(error.message)
-    logs.set_up("auth", settings.log_level)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.set_up("auth", settings)
     lifetime.follow_launcher()
     uvicorn.Server(configured(settings)).run()
 

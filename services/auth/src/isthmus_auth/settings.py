@@ -8,7 +8,6 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 7411
-    log_level: str = "INFO"
     data_dir: str = ".isthmus/auth"
     """Holds the signing key and, unless `database_url` names another, the SQLite database."""
     database_url: str = ""

@@ -11,7 +11,7 @@ from isthmus_db_worker.settings import DatabaseSettings, parse_url, target
 from isthmus_db_worker.writing import create_records, delete_records, update_records
 
 
-def create_worker(databases: Mapping[str, DatabaseSettings]) -> Worker[Database]:
+def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Database]:
     """A worker for these databases. Raises ConfigurationError for a name or a URL that cannot be."""
     worker = Worker[Database]("db", argument="database")
     worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
@@ -21,19 +21,24 @@ def create_worker(databases: Mapping[str, DatabaseSettings]) -> Worker[Database]
     worker.tool(scope="data:write", action="update", destructive=True, idempotent=True)(update_records)
     worker.tool(scope="data:write", action="delete", destructive=True, idempotent=True)(delete_records)
     for name, settings in databases.items():
-        url = parse_url(name, settings.url)
-        if settings.schemas and url.get_backend_name() == "sqlite":
-            raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
-        worker.add(
-            Source(
-                name,
-                Database.at(url, settings.limit, settings.schemas),
-                engine=url.get_backend_name(),
-                target=target(url),
-                title=settings.title,
-                description=settings.description,
-                writable=settings.access == "read-write",
-                limit=settings.limit,
-            )
-        )
+        worker.add(source_of(name, settings))
     return worker
+
+
+def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
+    """The database as a source. Raises ConfigurationError for a name or a URL that cannot be."""
+    url = parse_url(name, settings.url)
+    if settings.schemas and url.get_backend_name() == "sqlite":
+        raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
+    database = Database.at(url, settings.limit, settings.schemas)
+    return Source(
+        name,
+        database,
+        engine=url.get_backend_name(),
+        target=target(url),
+        title=settings.title,
+        description=settings.description,
+        writable=settings.access == "read-write",
+        limit=settings.limit,
+        close=database.runner.close,
+    )

@@ -2,16 +2,19 @@
 
 import sys
 
-from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
+from isthmus.worker import ConfiguredSources
 from isthmus_file_worker.settings import StoreSettings
-from isthmus_file_worker.worker import file_worker
+from isthmus_file_worker.worker import file_worker, source_of
 
 
 def main() -> None:
-    """Runs the worker with the settings of the environment."""
+    """Runs the worker with the settings of the environment; with `--check` it only looks at them."""
     try:
-        file_worker(read_sources("files", StoreSettings)).run()
+        worker = file_worker()
+        worker.follow(ConfiguredSources("files", StoreSettings, source_of))
+        if sys.argv[1:] != ["--check"]:
+            worker.run()
     except ConfigurationError as error:
         print(error.message, file=sys.stderr)  # noqa: T201  (logging begins with valid settings)
         sys.exit(2)

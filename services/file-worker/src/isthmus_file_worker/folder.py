@@ -5,26 +5,28 @@ meanwhile. Symbolic links and special files do not exist here.
 """
 
 import errno
+import io
 import logging
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from isthmus.errors import Conflict, NotAllowed, NotFound, SourceUnavailable, ToolError
-from isthmus_file_worker import threads
-from isthmus_file_worker.paths import Names, can_be_named, show
+from isthmus_file_worker import descriptors, emptying, threads, walking
+from isthmus_file_worker.descriptors import enter, kind_of, look_at, status_of
+from isthmus_file_worker.paths import Names, show
+from isthmus_file_worker.placing import place
+from isthmus_file_worker.store import Existing, Selection, Status
 from isthmus_file_worker.threads import Stop
 
 T = TypeVar("T")
 
 logger = logging.getLogger("isthmus.files")
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -32,12 +34,23 @@ _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _CHANGED = (errno.EEXIST, errno.ENOTEMPTY)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
-LATEST = 253402300799
-"""The last second that ISO 8601 can write with four digits for the year."""
+
+class OpenLocalFile:
+    """A regular file, by its descriptor."""
+
+    def __init__(self, descriptor: int, status: Status) -> None:
+        self.status = status
+        self._descriptor = descriptor
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def stream(self, stop: Stop) -> io.RawIOBase:
+        return io.FileIO(self._descriptor, closefd=False)
 
 
 class Folder:
-    """The handle of a store. All but `work` blocks, and belongs into a thread."""
+    """A Store over a folder."""
 
     def __init__(self, name: str, root: Path, limit: int = 16) -> None:
         """`root` itself may be a link: whoever configures the store decides that."""
@@ -45,9 +58,12 @@ class Folder:
         self.root = root
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix=name)
 
-    async def work(self, work: Callable[[Stop], T]) -> T:
-        """Runs blocking work in one of this store's own threads: a disk that hangs holds up no other store."""
-        return await threads.run(self._pool, work)
+    async def work(self, work: Callable[[Stop], T], seconds: float) -> T:
+        return await threads.run(self._pool, work, seconds)
+
+    def close(self) -> None:
+        """Gives up the threads."""
+        self._pool.shutdown()
 
     @contextmanager
     def open_folder(self, names: Names, *, make: bool = False) -> Generator[int]:
@@ -64,30 +80,71 @@ class Folder:
                 os.close(descriptor)
 
     @contextmanager
-    def open_file(self, names: Names) -> Generator[tuple[int, os.stat_result]]:
-        """The descriptor of a regular file, with its status. Nothing else is ever opened."""
+    def open_file(self, names: Names) -> Generator[OpenLocalFile]:
+        """Opens a regular file and nothing else, ever."""
         with self.open_folder(names[:-1]) as parent, self.explained(names):
-            if not stat.S_ISREG(os.stat(names[-1], dir_fd=parent, follow_symlinks=False).st_mode):
+            if kind_of(look_at(parent, names[-1])) != "file":
                 raise FileNotFoundError
             descriptor = os.open(names[-1], _FILE, dir_fd=parent)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise FileNotFoundError
-                yield descriptor, status
+                yield OpenLocalFile(descriptor, status_of(status))
             finally:
                 os.close(descriptor)
 
-    def status(self, names: Names) -> os.stat_result:
-        """The status of a regular file or a folder. Raises NotFound for anything else."""
+    def status(self, names: Names) -> Status:
         if not names:
             with self.open_folder(()) as descriptor:
-                return os.fstat(descriptor)
+                return status_of(os.fstat(descriptor))
         with self.open_folder(names[:-1]) as parent, self.explained(names):
-            status = os.stat(names[-1], dir_fd=parent, follow_symlinks=False)
-            if kind_of(status) is None:
+            return status_of(look_at(parent, names[-1]))
+
+    def entries(self, names: Names, stop: Stop) -> Generator[tuple[str, bool]]:
+        with self.open_folder(names) as descriptor:
+            yield from descriptors.entries(descriptor, stop)
+
+    def walk(self, selection: Selection, stop: Stop) -> Generator[tuple[Names, Status]]:
+        with (
+            self.open_folder(selection.start) as descriptor,
+            closing(walking.walk(descriptor, selection.start, selection, stop)) as found,
+        ):
+            yield from found
+
+    def put(
+        self, names: Names, data: bytes, allow: Callable[[Existing | None], None], stop: Stop, *, make: bool
+    ) -> bool:
+        with self.open_folder(names[:-1], make=make) as parent, self.explained(names):
+            try:
+                existing = look_at(parent, names[-1])
+            except FileNotFoundError:
+                existing = None
+            allow(None if existing is None else kind_of(existing) or "other")
+            place(parent, names[-1], data, existing, stop)
+        return existing is None
+
+    def make_folder(self, names: Names, stop: Stop) -> None:
+        stop.check()
+        with self.open_folder(names, make=True):
+            pass
+
+    def delete_file(self, names: Names) -> None:
+        with self.open_folder(names[:-1]) as parent, self.explained(names):
+            if kind_of(look_at(parent, names[-1])) != "file":
                 raise FileNotFoundError
-            return status
+            os.unlink(names[-1], dir_fd=parent)
+
+    def delete_folder(self, names: Names, may_go: Callable[[Names], None], stop: Stop) -> int:
+        with self.open_folder(names[:-1]) as parent, self.explained(names):
+            descriptor = enter(parent, names[-1])
+            try:
+                emptying.check(descriptor, names, may_go, stop)
+                deleted = emptying.empty(descriptor, names, may_go, stop)
+            finally:
+                os.close(descriptor)
+            os.rmdir(names[-1], dir_fd=parent)
+        return deleted + 1
 
     def _open_root(self) -> int:
         try:
@@ -116,39 +173,3 @@ class Folder:
         if error.errno in _FULL:
             return SourceUnavailable(f"The store {self.name} has no room left for {path}.")
         return SourceUnavailable(f"The store {self.name} could not do that; its worker's log has the reason.")
-
-
-def kind_of(status: os.stat_result) -> Literal["file", "folder"] | None:
-    """None for links and special files, which do not exist here."""
-    return "folder" if stat.S_ISDIR(status.st_mode) else "file" if stat.S_ISREG(status.st_mode) else None
-
-
-def modified(status: os.stat_result) -> datetime:
-    """When it was changed last, in UTC, to the second."""
-    return datetime.fromtimestamp(min(max(int(status.st_mtime), 0), LATEST), UTC)
-
-
-def entries(descriptor: int, stop: Stop) -> Iterator[tuple[str, bool]]:
-    """Name and whether it is a folder, of all that a path can name in an open folder, in no order."""
-    with os.scandir(descriptor) as found:
-        for entry in found:
-            stop.check()
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if (is_folder or entry.is_file(follow_symlinks=False)) and can_be_named(entry.name):
-                yield entry.name, is_folder
-
-
-def enter(parent: int, name: str, *, make: bool = False) -> int:
-    """Opens the folder `name` in an open one. Raises OSError for links and for all that is no folder."""
-    try:
-        return os.open(name, _FOLDER, dir_fd=parent)
-    except FileNotFoundError:
-        if not make:
-            raise
-    except OSError as error:
-        if make and error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise Conflict(f"{name} is not a folder, so nothing can be put into it.") from None
-        raise
-    with suppress(FileExistsError):  # made by another meanwhile, which is just as well
-        os.mkdir(name, dir_fd=parent)
-    return os.open(name, _FOLDER, dir_fd=parent)

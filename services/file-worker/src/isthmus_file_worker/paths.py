@@ -49,8 +49,10 @@ def parse(path: str) -> Names:
 
 
 def can_be_named(name: str) -> bool:
-    """Whether a path may have this name, found on disk, in it; files that none can name are left out everywhere."""
-    return not ("\\" in name or _CONTROL.search(name) or is_ours(name))
+    """Whether a path may have this name, found in a store, in it; files that none can name are left out everywhere."""
+    if name in ("", ".", "..") or "\\" in name or _CONTROL.search(name) or is_ours(name):
+        return False
+    return len(name.encode()) <= NAME_BYTES
 
 
 def is_ours(name: str) -> bool:

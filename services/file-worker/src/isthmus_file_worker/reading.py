@@ -1,7 +1,6 @@
 """`read_file`: texts by lines, images and sounds as what they are, everything else as base64."""
 
 import base64
-import os
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,8 +11,8 @@ from isthmus.messages import AudioContent, Content, ImageContent, TextContent
 from isthmus.worker import Call, Result
 from isthmus_file_worker import media, paths
 from isthmus_file_worker.arguments import StoreArguments
-from isthmus_file_worker.folder import Folder, kind_of, modified
 from isthmus_file_worker.paths import show
+from isthmus_file_worker.store import OpenFile, Store
 from isthmus_file_worker.text import BUDGET, check_encoding, read_window
 from isthmus_file_worker.threads import Stop
 from isthmus_file_worker.visibility import look
@@ -46,7 +45,7 @@ class FileContent(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["text", "image", "audio", "base64"]
     size: int
     """Bytes of the whole file."""
-    modified: datetime
+    modified: datetime | None
     media_type: str | None = None
     """Of an image or a sound, which come as content of their own."""
     encoding: str | None = None
@@ -64,7 +63,7 @@ class FileContent(msgspec.Struct, frozen=True, kw_only=True):
     """`offset` to go on with."""
 
 
-async def read_file(call: Call[Folder], arguments: ReadFile) -> Result[FileContent]:
+async def read_file(call: Call[Store], arguments: ReadFile) -> Result[FileContent]:
     """Reads a file: a text by lines (up to 256 KB at a time), an image or a sound as such, anything as base64."""
     names = paths.parse(arguments.path)
     as_bytes = arguments.encoding == "base64"
@@ -74,58 +73,58 @@ async def read_file(call: Call[Folder], arguments: ReadFile) -> Result[FileConte
         raise InvalidArguments('`offset` goes with encoding "base64"; a text goes on with `start_line`.')
 
     def work(stop: Stop) -> Result[FileContent]:
-        folder = call.source.handle
-        if kind_of(look(folder, call.granted, names, stop)) == "folder":
+        store = call.source.handle
+        if look(store, call.granted, names, stop).kind == "folder":
             raise InvalidArguments(f"{show(names) or 'The root'} is a folder; use list_files.")
-        with folder.open_file(names) as (descriptor, status):
+        with store.open_file(names) as file:
             if as_bytes:
-                return _bytes(descriptor, status, show(names), arguments.offset)
-            return _recognized(descriptor, status, arguments, show(names), stop)
+                return _bytes(file, show(names), arguments.offset)
+            return _recognized(file, arguments, show(names), stop)
 
-    return await call.source.handle.work(work)
+    return await call.source.handle.work(work, call.seconds)
 
 
-def _bytes(descriptor: int, status: os.stat_result, path: str, offset: int) -> Result[FileContent]:
-    data = os.pread(descriptor, BYTES_BUDGET, offset)
-    more = offset + len(data) < status.st_size and len(data) > 0
+def _bytes(file: OpenFile, path: str, offset: int) -> Result[FileContent]:
+    data = file.read(offset, BYTES_BUDGET)
+    more = offset + len(data) < file.status.size and len(data) > 0
     content = FileContent(
         path=path,
         kind="base64",
-        size=status.st_size,
-        modified=modified(status),
+        size=file.status.size,
+        modified=file.status.modified,
         content=base64.b64encode(data).decode(),
         truncated=more,
         next_offset=offset + len(data) if more else None,
     )
-    notes = [f"[Bytes {offset} to {offset + len(data)} of {status.st_size}; go on with offset={content.next_offset}.]"]
+    notes = [
+        f"[Bytes {offset} to {offset + len(data)} of {file.status.size}; go on with offset={content.next_offset}.]"
+    ]
     return _as_text(content, notes if more else [])
 
 
-def _recognized(
-    descriptor: int, status: os.stat_result, arguments: ReadFile, path: str, stop: Stop
-) -> Result[FileContent]:
+def _recognized(file: OpenFile, arguments: ReadFile, path: str, stop: Stop) -> Result[FileContent]:
     """As what the first bytes say, unless the caller says that it is a text."""
     encoding, strict = arguments.encoding, arguments.encoding is not None
     if encoding is None:
-        sample = os.pread(descriptor, media.SAMPLE, 0)
-        match media.recognize(sample, path, whole=len(sample) == status.st_size):
+        sample = file.read(0, media.SAMPLE)
+        match media.recognize(sample, path, whole=len(sample) == file.status.size):
             case media.Text(found):
                 encoding = found
             case media.Binary(name):
                 raise ToolError(
-                    f'{path} is no text but a {name} of {status.st_size} bytes; encoding "base64" gives its bytes.'
+                    f'{path} is no text but a {name} of {file.status.size} bytes; encoding "base64" gives its bytes.'
                 )
             case media.Image(media_type) | media.Sound(media_type) as kind:
-                return _media(descriptor, status, path, media_type, is_image=isinstance(kind, media.Image))
+                return _media(file, path, media_type, is_image=isinstance(kind, media.Image))
     start = arguments.start_line
-    window = read_window(descriptor, encoding, start, arguments.limit, stop, strict=strict)
+    window = read_window(file.stream(stop), encoding, start, arguments.limit, stop, strict=strict)
     if window.lines == 0 and start > 1:
         raise NotFound(f"{path} has fewer than {start} lines.")
     content = FileContent(
         path=path,
         kind="text",
-        size=status.st_size,
-        modified=modified(status),
+        size=file.status.size,
+        modified=file.status.modified,
         encoding=encoding,
         content=window.content,
         start_line=start,
@@ -146,20 +145,18 @@ def _recognized(
     return _as_text(content, notes)
 
 
-def _media(
-    descriptor: int, status: os.stat_result, path: str, media_type: str, *, is_image: bool
-) -> Result[FileContent]:
-    if status.st_size > MEDIA_LIMIT:
+def _media(file: OpenFile, path: str, media_type: str, *, is_image: bool) -> Result[FileContent]:
+    if file.status.size > MEDIA_LIMIT:
         raise TooLarge(
-            f"{path} is {media_type} of {status.st_size} bytes, and {MEDIA_LIMIT} can be shown; "
+            f"{path} is {media_type} of {file.status.size} bytes, and {MEDIA_LIMIT} can be shown; "
             'encoding "base64" gives its bytes in parts.'
         )
-    data = os.pread(descriptor, MEDIA_LIMIT, 0)
+    data = file.read(0, MEDIA_LIMIT)
     content = FileContent(
         path=path,
         kind="image" if is_image else "audio",
-        size=status.st_size,
-        modified=modified(status),
+        size=file.status.size,
+        modified=file.status.modified,
         media_type=media_type,
     )
     part: Content = ImageContent.of(data, media_type) if is_image else AudioContent.of(data, media_type)

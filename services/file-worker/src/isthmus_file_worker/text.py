@@ -36,14 +36,13 @@ def check_encoding(name: str) -> None:
 
 
 def read_window(
-    descriptor: int, encoding: str, start: int, limit: int | None, stop: Stop, *, strict: bool = False
+    raw: io.RawIOBase, encoding: str, start: int, limit: int | None, stop: Stop, *, strict: bool = False
 ) -> Window:
     """Up to `limit` lines from line `start` (1 is the first) that fit the budget.
 
     What does not decode becomes U+FFFD; with `strict` it raises InvalidArguments.
     """
     try:
-        raw = io.FileIO(descriptor, closefd=False)
         with io.TextIOWrapper(
             io.BufferedReader(raw), encoding, "strict" if strict else "replace", newline="\n"
         ) as text:

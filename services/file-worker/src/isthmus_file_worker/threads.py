@@ -1,7 +1,9 @@
 """Blocking work beside the event loop that ends when its call does."""
 
 import asyncio
+import contextvars
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,8 +18,14 @@ class Stopped(Exception):
 class Stop:
     """Asks work in a thread to end; the work looks at it wherever it can end cleanly."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        """`seconds` is how long the call may take from now on."""
         self._asked = threading.Event()
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds until the call is to be answered; never less than a little."""
+        return max(self._end - time.monotonic(), 0.1)
 
     def ask(self) -> None:
         """The work is no longer wanted."""
@@ -29,13 +37,13 @@ class Stop:
             raise Stopped
 
 
-async def run(pool: ThreadPoolExecutor, work: Callable[[Stop], T]) -> T:
+async def run(pool: ThreadPoolExecutor, work: Callable[[Stop], T], seconds: float) -> T:
     """Runs `work` in a thread of the pool. Cancelled, it asks the work to stop and waits until it has.
 
     Work that was done by then is answered as done, so that a caller is not told that a write failed which did not.
     """
-    stop = Stop()
-    submitted = pool.submit(work, stop)
+    stop = Stop(seconds)
+    submitted = pool.submit(contextvars.copy_context().run, work, stop)  # its log records name the call
     future = asyncio.wrap_future(submitted)
     try:
         return await asyncio.shield(future)

@@ -1,11 +1,11 @@
 """What a caller sees of a store: what may not be read is not there."""
 
-import os
+from contextlib import closing
 
 from isthmus.errors import NotFound, near
 from isthmus.grants import Granted
-from isthmus_file_worker.folder import Folder, entries, kind_of
 from isthmus_file_worker.paths import Names, show
+from isthmus_file_worker.store import Status, Store
 from isthmus_file_worker.threads import Stop
 
 LOOKED_AT = 200
@@ -19,26 +19,26 @@ def sees(granted: Granted, path: str, *, is_folder: bool) -> bool:
     return is_folder and granted.reaches_into("read", path)
 
 
-def look(folder: Folder, granted: Granted, names: Names, stop: Stop) -> os.stat_result:
+def look(store: Store, granted: Granted, names: Names, stop: Stop) -> Status:
     """The status of a file or folder that the caller sees. Raises NotFound, the same for absent and for hidden."""
     try:
         if sees(granted, show(names), is_folder=True):
-            status = folder.status(names)
-            if sees(granted, show(names), is_folder=kind_of(status) == "folder"):
+            status = store.status(names)
+            if sees(granted, show(names), is_folder=status.kind == "folder"):
                 return status
     except NotFound:
         pass
-    raise NotFound(f"There is no {show(names)}.{_neighbours(folder, granted, names, stop)}")
+    raise NotFound(f"There is no {show(names)}.{_neighbours(store, granted, names, stop)}")
 
 
-def _neighbours(folder: Folder, granted: Granted, names: Names, stop: Stop) -> str:
+def _neighbours(store: Store, granted: Granted, names: Names, stop: Stop) -> str:
     parent = show(names[:-1])
     if not sees(granted, parent, is_folder=True):
         return ""
     try:
-        with folder.open_folder(names[:-1]) as descriptor:
+        with closing(store.entries(names[:-1], stop)) as entries:
             known: list[str] = []
-            for name, is_folder in entries(descriptor, stop):
+            for name, is_folder in entries:
                 path = f"{parent}/{name}" if parent else name
                 if sees(granted, path, is_folder=is_folder):
                     known.append(path)

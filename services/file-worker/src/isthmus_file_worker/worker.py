@@ -1,37 +1,52 @@
 """The file worker: the tools of file stores, and the stores themselves."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from isthmus.worker import Source, Worker
 from isthmus_file_worker.deleting import delete_file
 from isthmus_file_worker.folder import Folder
 from isthmus_file_worker.listing import list_files
+from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.reading import read_file
 from isthmus_file_worker.settings import StoreSettings
+from isthmus_file_worker.store import Store
 from isthmus_file_worker.writing import create_folder, write_file
 
 
-def file_worker(stores: Mapping[str, StoreSettings]) -> Worker[Folder]:
-    """A worker that serves these stores; one whose folder is missing is served, and says so when it is called."""
-    worker = Worker[Folder]("file", argument="store")
+def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Store]:
+    """A worker that serves these stores; one that cannot be reached is served, and says so when it is called."""
+    worker = Worker[Store]("file", argument="store")
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
     worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="delete", destructive=True)(delete_file)
-    for name, store in stores.items():
-        root = Path(store.path).expanduser().absolute()
-        worker.add(
-            Source(
-                name,
-                Folder(name, root, store.limit),
-                engine="folder",
-                target=root.as_uri(),
-                title=store.title,
-                description=store.description,
-                writable=store.access == "read-write",
-                limit=store.limit,
-            )
-        )
+    for name, settings in stores.items():
+        worker.add(source_of(name, settings))
     return worker
+
+
+def source_of(name: str, settings: StoreSettings) -> Source[Store]:
+    """The store as a source. Raises ConfigurationError for a name that cannot be."""
+    location = settings.location
+    handle: Store
+    if isinstance(location, BucketLocation):
+        # The SDK takes as long to import as all else together; a worker of folders does without.
+        from isthmus_file_worker.bucket import Bucket
+
+        handle = Bucket(name, location, settings.access_key, settings.secret_key, settings.limit)
+        engine, target = "s3", location.target
+    else:
+        handle = Folder(name, location, settings.limit)
+        engine, target = "folder", location.as_uri()
+    return Source(
+        name,
+        handle,
+        engine=engine,
+        target=target,
+        title=settings.title,
+        description=settings.description,
+        writable=settings.access == "read-write",
+        limit=settings.limit,
+        close=handle.close,
+    )

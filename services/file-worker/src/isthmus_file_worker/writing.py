@@ -2,11 +2,6 @@
 
 import base64
 import binascii
-import errno
-import os
-import secrets
-import stat
-from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -16,14 +11,12 @@ from isthmus.grants import Granted
 from isthmus.worker import Call
 from isthmus_file_worker import paths
 from isthmus_file_worker.arguments import StoreArguments
-from isthmus_file_worker.folder import Folder, kind_of
-from isthmus_file_worker.paths import ASIDE, Names, show
+from isthmus_file_worker.paths import Names, show
+from isthmus_file_worker.store import Existing, Store
 from isthmus_file_worker.threads import Stop
 
 LIMIT = 8 * 1024 * 1024 - 64 * 1024
 """Bytes of a file in one call: what the bus carries, without what goes round it."""
-PIECE = 1024 * 1024
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class WriteFile(StoreArguments, kw_only=True):
@@ -72,7 +65,7 @@ class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):
         return f"Created the folder {self.path}." if self.created else f"The folder {self.path} was there already."
 
 
-async def write_file(call: Call[Folder], arguments: WriteFile) -> WrittenFile:
+async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
     """Writes a whole file: a new one, or with mode "overwrite" in place of an earlier one."""
     names = paths.parse(arguments.path)
     if not names or arguments.path.endswith("/"):
@@ -84,10 +77,10 @@ async def write_file(call: Call[Folder], arguments: WriteFile) -> WrittenFile:
     def work(stop: Stop) -> WrittenFile:
         return _write(call.source.handle, call.granted, names, data, arguments.mode == "overwrite", stop)
 
-    return await call.source.handle.work(work)
+    return await call.source.handle.work(work, call.seconds)
 
 
-async def create_folder(call: Call[Folder], arguments: CreateFolder) -> CreatedFolder:
+async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFolder:
     """Makes a folder; one that is there already is left as it is."""
     names = paths.parse(arguments.path)
     path = show(names)
@@ -96,20 +89,18 @@ async def create_folder(call: Call[Folder], arguments: CreateFolder) -> CreatedF
         raise NotAllowed(f"You may not create {path}.")
 
     def work(stop: Stop) -> CreatedFolder:
-        folder = call.source.handle
+        store = call.source.handle
         try:
-            existing = kind_of(folder.status(names))
+            existing = store.status(names).kind
         except NotFound:
             existing = None
-        if existing is None:
-            stop.check()
-            with folder.open_folder(names, make=True):
-                pass
-        elif existing == "file":
+        if existing == "file":
             raise Conflict(f"{path} is a file, so there cannot be a folder of that name.")
+        if existing is None:
+            store.make_folder(names, stop)
         return CreatedFolder(path=path, created=existing is None)
 
-    return await call.source.handle.work(work)
+    return await call.source.handle.work(work, call.seconds)
 
 
 def _bytes(arguments: WriteFile) -> bytes:
@@ -121,75 +112,21 @@ def _bytes(arguments: WriteFile) -> bytes:
         raise InvalidArguments("`content` is not valid base64.") from None
 
 
-def _write(folder: Folder, granted: Granted, names: Names, data: bytes, overwrite: bool, stop: Stop) -> WrittenFile:
+def _write(store: Store, granted: Granted, names: Names, data: bytes, overwrite: bool, stop: Stop) -> WrittenFile:
     path = show(names)
     may_create = granted.access("create", path) is not None
     may_update = overwrite and granted.access("update", path) is not None
     if not (may_create or may_update):
         raise NotAllowed(f"You may not {'change' if overwrite else 'create'} {path}.")
-    with folder.open_folder(names[:-1], make=may_create) as parent, folder.explained(names):
-        existing = _status(parent, names[-1])
+
+    def allow(existing: Existing | None) -> None:
         if existing is not None and not overwrite:
             raise Conflict(f'{path} is there already; mode "overwrite" would replace it.')
-        if existing is not None and kind_of(existing) != "file":
+        if existing is not None and existing != "file":
             raise Conflict(f"{path} is not a file, so it cannot be replaced by one.")
         if existing is not None and not may_update:
             raise NotAllowed(f"You may not change {path}, which is there already.")
         if existing is None and not may_create:
             raise NotAllowed(f"You may not create {path}, and it is not there.")
-        _put(parent, names[-1], data, existing, stop)
-    return WrittenFile(path=path, size=len(data), created=existing is None)
 
-
-def _status(parent: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _put(parent: int, name: str, data: bytes, existing: os.stat_result | None, stop: Stop) -> None:
-    """Writes the file aside, brings it to the disk, then gives it its name. Raises FileExistsError for a new file
-    whose name was taken meanwhile."""
-    aside = f"{ASIDE}{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(aside, flags, 0o666, dir_fd=parent)
-    try:
-        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  (a descriptor, not a path)
-            if existing is not None:
-                os.fchmod(descriptor, stat.S_IMODE(existing.st_mode) & 0o777)
-            rest = memoryview(data)
-            while rest:
-                stop.check()
-                rest = rest[file.write(rest[:PIECE]) :]
-            os.fsync(descriptor)
-        stop.check()
-        if existing is None:
-            publish(parent, aside, name)
-        else:
-            os.rename(aside, name, src_dir_fd=parent, dst_dir_fd=parent)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(aside, dir_fd=parent)
-    with suppress(OSError):  # not every file system can; the file itself is safe
-        os.fsync(parent)
-
-
-def publish(parent: int, aside: str, name: str) -> None:
-    """Gives a file its name unless something has it: then FileExistsError."""
-    try:
-        os.link(aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        publish_without_links(parent, aside, name)
-
-
-def publish_without_links(parent: int, aside: str, name: str) -> None:
-    """The same on file systems that know no hard links: takes the name first, then fills it."""
-    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=parent))
-    try:
-        os.rename(aside, name, src_dir_fd=parent, dst_dir_fd=parent)
-    except OSError:
-        os.unlink(name, dir_fd=parent)
-        raise
+    return WrittenFile(path=path, size=len(data), created=store.put(names, data, allow, stop, make=may_create))

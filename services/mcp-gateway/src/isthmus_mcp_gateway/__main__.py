@@ -28,7 +28,7 @@ def main() -> None:
         settings = read_settings(Settings)
     except ConfigurationError as error:
         sys.exit(error.message)
-    logs.set_up("mcp-gateway", settings.log_level)
+    logs.set_up("mcp-gateway", settings)
     lifetime.follow_launcher()
     app = create_app(settings)
     config = uvicorn.Config(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -14,8 +14,10 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
-from isthmus import bus
+from isthmus import bus, lifetime
+from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
 from isthmus_mcp_gateway import sources_tool
@@ -75,8 +77,8 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether policy and catalog have been read once."""
-        return self.policy.ready.is_set() and self.discovery.ready.is_set()
+        """Whether policy and catalog have been read once, and the bus is there."""
+        return self.inbox.client.is_connected and self.policy.ready.is_set() and self.discovery.ready.is_set()
 
     def _catalog_changed(self) -> None:
         self.endpoint.views.forget()
@@ -108,13 +110,14 @@ def create_app(settings: Settings) -> Litestar:
             if gateway is not None:
                 gateway.reconnected()
 
-        # Nothing is buffered while the bus is away: a write must not run after its caller has given up.
-        client = await bus.connect(settings, USER, pending_size=0, on_reconnect=on_reconnect)
+        client = bus.make_connection(settings)
         gateway = Gateway(client, settings)
         app.state.gateway = gateway
         async with gateway.manager.run():
-            await gateway.start()
+            opening = asyncio.create_task(_open(client, gateway, settings, on_reconnect))
             yield
+            opening.cancel()
+            await asyncio.wait([opening])
             gateway.stop()
         await client.close()
 
@@ -161,6 +164,18 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+
+
+async def _open(
+    client: bus.Connection, gateway: Gateway, settings: Settings, on_reconnect: Callable[[], Awaitable[None]]
+) -> None:
+    """Connects, however long that takes: until then the gateway answers that it is not ready."""
+    try:
+        # Nothing is buffered while the bus is away: a write must not run after its caller has given up.
+        await bus.connect(settings, USER, connection=client, pending_size=0, on_reconnect=on_reconnect)
+        await gateway.start()
+    except (ConfigurationError, NatsError) as error:
+        lifetime.fail(f"the bus cannot be used: {error}")
 
 
 def _transport_security(origins: Origins) -> TransportSecuritySettings:

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -46,7 +45,8 @@ class Outgoing:
     seconds: float
     traceparent: str = ""
     """The caller's trace (W3C Trace Context), empty if it has none."""
-    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    id: str
+    """Unique; cancellations and logs name it."""
 
 
 class Calls:
@@ -91,6 +91,7 @@ class Calls:
             except WorkerLost:
                 lost += 1
                 if not call.read_only:
+                    await self._cancel(call)  # if the worker comes back, or the bus does, it must not run late
                     raise OutcomeUnknown from None
                 if lost > 1:
                     raise
@@ -113,14 +114,14 @@ class Calls:
                 call.kind, subject, msgspec.json.encode(envelope), headers, on_frame=on_frame
             )
         except NatsError as error:
-            logger.warning("call %s was not sent: %s", call.id, type(error).__name__)
+            logger.debug("the call was not sent: %s", type(error).__name__)
             raise NoWorker from None
 
     async def _cancel(self, call: Outgoing) -> None:
         try:
             await self._inbox.client.publish(subjects.CANCEL, call.id.encode())
         except NatsError:
-            logger.warning("the cancellation of call %s was not sent", call.id)
+            logger.debug("the cancellation of the call was not sent")
 
 
 class Line:

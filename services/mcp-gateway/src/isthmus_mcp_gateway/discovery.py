@@ -25,7 +25,7 @@ PING_EVERY = 2.0
 PING_WAIT = 0.3
 GONE_AFTER = 5.0
 """Seconds without an answer to a ping after which an instance is left out."""
-ASK_WITHIN = 1.0
+ASK_WITHIN = 2.0
 INSTANCES = 1000
 """Instances that are kept at most."""
 
@@ -147,6 +147,8 @@ class Discovery:
             whole = all(offer.advertisement.definitions in self._sets for offer in offers)
             self._instances[instance] = Instance(info.metadata.get(REVISION, "") if whole else "", offers)
             self._rebuild()
+            if not whole:
+                self.look_again()
 
     async def _fetch(self, advertisement: Advertisement) -> None:
         digest = advertisement.definitions

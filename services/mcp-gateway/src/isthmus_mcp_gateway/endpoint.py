@@ -1,7 +1,10 @@
 """MCP on the gateway: the SDK speaks the protocol in both eras, these handlers answer from catalog and bus."""
 
+import asyncio
 import logging
+import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -16,6 +19,7 @@ from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from starlette.requests import Request
 
+from isthmus import logs
 from isthmus.answering import arguments_sentence
 from isthmus.errors import (
     CallError,
@@ -27,7 +31,7 @@ from isthmus.errors import (
     WorkerFailed,
     near,
 )
-from isthmus.messages import CallToolResult, Progress, TextContent, failure
+from isthmus.messages import ERROR_META, CallToolResult, Progress, TextContent, failure
 from isthmus_mcp_gateway import sources_tool
 from isthmus_mcp_gateway.calls import Calls, Outgoing
 from isthmus_mcp_gateway.catalog import CatalogTool
@@ -47,11 +51,27 @@ INSTRUCTIONS = (
 )
 
 
+class _Meta(msgspec.Struct):
+    code: str = msgspec.field(name=ERROR_META, default="")
+
+
 class _Head(msgspec.Struct, rename="camel"):
     """What the gateway itself reads of a reply: enough to refuse a broken one."""
 
     result_type: str
     is_error: bool = False
+    meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
+
+
+@dataclass(slots=True)
+class Called:
+    """What the log says of one call: only names that are ours, nothing that the caller made up."""
+
+    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    tool: str = "unknown tool"
+    source: str = ""
+    outcome: str = "failed"
+    line: logs.CallLine = field(default_factory=logs.CallLine)
 
 
 class Endpoint:
@@ -98,25 +118,46 @@ class Endpoint:
         """Whatever goes wrong in a call is its result, with `isError` and one sentence."""
         claims, view = self._view(context)
         arguments = params.arguments or {}
+        called = Called()
+        token = logs.current_call.set(called.id)
         try:
             if params.name == sources_tool.NAME:
+                called.tool = sources_tool.NAME
                 result = msgspec.json.encode(_own(arguments, view))
+                called.outcome = "ok"
             else:
-                result = await self._call(context, claims, view, params.name, arguments)
+                result = await self._call(context, claims, view, params.name, arguments, called)
         except (ToolError, CallError) as error:
+            called.outcome = error.code
             result = msgspec.json.encode(failure(error.message, error.code))
+        except asyncio.CancelledError:
+            called.outcome = "cancelled"
+            raise
+        finally:
+            called.line.log(
+                logger,
+                logging.INFO,
+                called.tool,
+                called.source,
+                called.outcome,
+                principal=claims.sub,
+                namespace=claims.service,
+            )
+            logs.current_call.reset(token)
         # A mapping, not a model: the SDK would drop the nulls of a model's structured content.
         return cast("types.CallToolResult", msgspec.json.decode(result))
 
     async def _call(
-        self, context: Context, claims: Claims, view: View, name: str, arguments: Mapping[str, Any]
+        self, context: Context, claims: Claims, view: View, name: str, arguments: Mapping[str, Any], called: Called
     ) -> bytes:
         """Look up → authorize → request."""
         tool = self._discovery.catalog.tools.get(name)
         allowed = view.usable.get(name)
         if tool is None or allowed is None:
             raise UnknownTool(f"There is no tool {name[:64]!r}.{near(name, [sources_tool.NAME, *view.usable])}")
+        called.tool = name
         sources = self._sources(tool, allowed, view, arguments)
+        called.source = sources[routing_argument(tool)]
         policy = self._policy.current
         request = context.request
 
@@ -128,7 +169,7 @@ class Endpoint:
         reply = await self._calls.make(
             Outgoing(
                 kind=tool.kind,
-                source=sources[routing_argument(tool)].partition(".")[2],
+                source=called.source.partition(".")[2],
                 tool=name,
                 read_only=tool.definition.annotations.read_only_hint,
                 principal=policy.principal(claims),
@@ -136,14 +177,16 @@ class Endpoint:
                 arguments=msgspec.json.encode(arguments),
                 seconds=self._call_timeout,
                 traceparent=request.headers.get("traceparent", "") if request is not None else "",
+                id=called.id,
             ),
             on_frame,
         )
         try:
-            msgspec.json.decode(reply, type=_Head)
+            head = msgspec.json.decode(reply, type=_Head)
         except msgspec.DecodeError:
             logger.exception("%s answered with something that is no result", name)
             raise WorkerFailed from None
+        called.outcome = (head.meta.code or ToolError.code) if head.is_error else "ok"
         return reply
 
     def _sources(

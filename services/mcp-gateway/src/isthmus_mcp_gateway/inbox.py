@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from isthmus import subjects
-from isthmus.errors import Busy, CallError, NoWorker, WorkerFailed, WorkerLost
+from isthmus.errors import Busy, CallError, NoWorker, OutcomeUnknown, WorkerFailed, WorkerLost
 from isthmus.messages import (
     CODE_HEADER,
     ERROR_CODE_HEADER,
@@ -129,6 +129,8 @@ class Inbox:
 def _error(headers: dict[str, str]) -> CallError:
     if headers.get(CODE_HEADER) == Busy.code:
         return Busy()
+    if headers.get(CODE_HEADER) == OutcomeUnknown.code:  # the worker lived, but lost its database during a commit
+        return OutcomeUnknown(headers.get(ERROR_HEADER, ""))
     if headers[ERROR_CODE_HEADER].startswith("4"):
         return CallError(headers.get(ERROR_HEADER, ""))
     return WorkerFailed()

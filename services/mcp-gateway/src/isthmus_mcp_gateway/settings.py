@@ -8,6 +8,5 @@ class Settings(OriginSettings, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 7410
-    log_level: str = "INFO"
     call_timeout: float = 30.0
     """Seconds that a call may take."""

@@ -17,7 +17,9 @@ from rich.text import Text
 
 from isthmus import subjects
 from isthmus.errors import ConfigurationError, IsthmusError
+from isthmus.launcher import doctor as examination
 from isthmus.launcher import panel, ports
+from isthmus.launcher import status as status_report
 from isthmus.launcher.client import LocalStack, call_tool, fetch_token
 from isthmus.launcher.stack import Sources, Stack, demo
 from isthmus.launcher.state import DataFolder
@@ -112,6 +114,52 @@ def sources(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         names = (source["name"], source["kind"], source["engine"], source["access"], str(len(source["tools"])))
         table.add_row(*names, note)
     Console().print(table)
+
+
+@app.command()
+def status(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    nats_url: Annotated[
+        str,
+        typer.Option(
+            envvar="ISTHMUS_NATS_URL",
+            help="Another bus than the local one; ISTHMUS_NATS_USER and ISTHMUS_NATS_PASSWORD sign in.",
+        ),
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keeps it up to date until Ctrl-C.")] = False,
+    structured: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+) -> None:
+    """Shows the workers on the bus, and how each source does."""
+    console = Console()
+    try:
+        bus = status_report.bus_of(DataFolder(data_dir), nats_url)
+        if watch and not structured:
+            status_report.watch(bus, console)
+        else:
+            status_report.show(bus, console, as_json=structured)
+    except IsthmusError as error:
+        _fail(error)
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    config: Annotated[
+        Path | None, typer.Option(envvar="ISTHMUS_CONFIG", help="The configuration file; by default the one in use.")
+    ] = None,
+    public_url: Annotated[
+        str, typer.Option(envvar="ISTHMUS_PUBLIC_URL", help="The origin that clients should find Isthmus at.")
+    ] = "",
+) -> None:
+    """Looks for what could be wrong, and says what to do about it. Ends with 1 when there is a problem."""
+    try:
+        if config is None and DEFAULT_CONFIG.is_file():
+            config = DEFAULT_CONFIG
+        findings = examination.examine(DataFolder(data_dir), config, _origin(public_url))
+        found = examination.show(findings, Console())
+    except IsthmusError as error:
+        _fail(error)
+    sys.exit(1 if found else 0)
 
 
 def _version(value: bool) -> None:

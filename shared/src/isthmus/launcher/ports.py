@@ -19,7 +19,7 @@ def choose(wanted: Ports) -> tuple[Ports, list[str]]:
     chosen: dict[str, int] = {}
     notes: list[str] = []
     for name, port in msgspec.structs.asdict(wanted).items():
-        if _is_free(port) and port not in chosen.values():
+        if is_free(port) and port not in chosen.values():
             chosen[name] = port
             continue
         chosen[name] = _any_free()
@@ -27,7 +27,8 @@ def choose(wanted: Ports) -> tuple[Ports, list[str]]:
     return Ports(**chosen), notes
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -91,9 +91,11 @@ def _start(
 
 def _end_with_parent() -> Callable[[], None]:
     """Linux: the kernel sends SIGTERM when the thread that forked ends, so services start from the main thread."""
-    prctl = ctypes.CDLL(None).prctl
+    prctl, launcher = ctypes.CDLL(None).prctl, os.getpid()
 
     def before_exec() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != launcher:  # it ended before the kernel was asked
+            os._exit(1)
 
     return before_exec

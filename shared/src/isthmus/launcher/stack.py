@@ -99,7 +99,12 @@ class Stack:
         self.origins = Origins.of(
             OriginSettings(public_url=public_url, issuer=self.auth_url, gateway_url=self.gateway_url)
         )
-        self.run = Run(launcher=child(os.getpid()), auth_url=self.auth_url, gateway_url=self.gateway_url)
+        self.run = Run(
+            launcher=child(os.getpid()),
+            auth_url=self.auth_url,
+            gateway_url=self.gateway_url,
+            config=str(sources.config.resolve()) if sources.config is not None else "",
+        )
 
     def start(self, report: Report) -> list[dict[str, Any]]:
         """Starts everything, waits until all of it answers, and returns the sources as the catalog shows them."""
@@ -217,7 +222,8 @@ class Stack:
             self.check()
             answer = call_tool(stack, token, "list_sources", {"limit": 200})
             found: list[dict[str, Any]] = answer["structuredContent"]["sources"]
-            if wanted <= {source["name"] for source in found} or time.monotonic() > end:
+            usable = {source["name"] for source in found if source["tools"] or source["problem"]}
+            if wanted <= usable or time.monotonic() > end:
                 return found
             time.sleep(0.05)
 

@@ -68,6 +68,8 @@ class Run(msgspec.Struct, kw_only=True):
     launcher: Child
     auth_url: str
     gateway_url: str
+    config: str = ""
+    """The configuration file that sources come from; empty: there is none."""
     children: list[Child] = []
 
 

@@ -89,7 +89,7 @@ class Bits(UserDefinedType[int]):
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[..., int | None]:
         """The number that the bits are."""
         del dialect, coltype
-        return lambda value: None if value is None else int.from_bytes(value, "big")
+        return _bits
 
 
 class Words(UserDefinedType[str]):
@@ -120,6 +120,10 @@ PLAIN: tuple[type[TypeEngine[Any]], ...] = (
 def _single(value: float) -> float:
     """The nearest value with single precision."""
     return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def _bits(value: bytes | None) -> int | None:
+    return None if value is None else int.from_bytes(value, "big")
 
 
 def _stored_single(value: float | None) -> float | None:

@@ -4,14 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from stores import Store, fill
+from stores import FolderPlace, Place, Store, fill
+
+pytest_plugins = ["store_fixtures"]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    root = tmp_path / "store"
-    fill(root, {"a.txt": "a", "work/one.txt": "1", "work/deep/two.txt": "2", "work/keep/three.txt": "3"})
-    return Store.over(root)
+def store(place: Place) -> Store:
+    place.fill({"a.txt": "a", "work/one.txt": "1", "work/deep/two.txt": "2", "work/keep/three.txt": "3"})
+    return Store.at(place)
+
+
+@pytest.fixture
+def local(folder: FolderPlace) -> Store:
+    folder.fill({"a.txt": "a", "work/one.txt": "1"})
+    return Store.at(folder)
 
 
 async def test_a_file_is_deleted(store: Store) -> None:
@@ -37,20 +44,20 @@ async def test_the_root_is_never_deleted(store: Store, path: str) -> None:
     assert len(store.tree()) == 7
 
 
-async def test_links_in_a_folder_go_without_what_they_point_at(store: Store, tmp_path: Path) -> None:
+async def test_links_in_a_folder_go_without_what_they_point_at(local: Store, tmp_path: Path) -> None:
     fill(tmp_path, {"outside/precious.txt": "x"})
-    (store.root / "work/link").symlink_to(tmp_path / "outside")
-    (store.root / "work/file").symlink_to(tmp_path / "outside/precious.txt")
-    await store.ask("delete_file", path="work", recursive=True)
+    (local.root / "work/link").symlink_to(tmp_path / "outside")
+    (local.root / "work/file").symlink_to(tmp_path / "outside/precious.txt")
+    await local.ask("delete_file", path="work", recursive=True)
     assert (tmp_path / "outside/precious.txt").read_text() == "x"
-    assert store.tree() == {"a.txt": b"a"}
+    assert local.tree() == {"a.txt": b"a"}
 
 
-async def test_a_link_itself_is_not_there(store: Store, tmp_path: Path) -> None:
+async def test_a_link_itself_is_not_there(local: Store, tmp_path: Path) -> None:
     fill(tmp_path, {"outside/precious.txt": "x"})
-    (store.root / "link").symlink_to(tmp_path / "outside")
+    (local.root / "link").symlink_to(tmp_path / "outside")
     for path in ("link", "link/precious.txt"):
-        assert (await store.refused("delete_file", path=path, recursive=True))[0] == "not_found"
+        assert (await local.refused("delete_file", path=path, recursive=True))[0] == "not_found"
     assert (tmp_path / "outside/precious.txt").read_text() == "x"
 
 
@@ -82,14 +89,14 @@ async def test_what_may_not_be_read_is_not_there_to_delete(store: Store) -> None
     assert len(store.tree()) == 7
 
 
-async def test_the_state_of_isthmus_is_not_deleted_with_the_folder_round_it(store: Store) -> None:
-    fill(store.root, {"work/.isthmus/auth.sqlite": "x", "work/.isthmus-left-by-a-crash": "x"})
-    before = store.tree()
-    assert (await store.refused("delete_file", path="work", recursive=True))[1] == (
+async def test_the_state_of_isthmus_is_not_deleted_with_the_folder_round_it(local: Store) -> None:
+    fill(local.root, {"work/.isthmus/auth.sqlite": "x", "work/.isthmus-left-by-a-crash": "x"})
+    before = local.tree()
+    assert (await local.refused("delete_file", path="work", recursive=True))[1] == (
         "work cannot be deleted, since Isthmus keeps files of its own in it."
     )
-    assert store.tree() == before
-    (store.root / "work/.isthmus/auth.sqlite").unlink()
-    (store.root / "work/.isthmus").rmdir()
-    await store.ask("delete_file", path="work", recursive=True)
-    assert store.tree() == {"a.txt": b"a"}
+    assert local.tree() == before
+    (local.root / "work/.isthmus/auth.sqlite").unlink()
+    (local.root / "work/.isthmus").rmdir()
+    await local.ask("delete_file", path="work", recursive=True)
+    assert local.tree() == {"a.txt": b"a"}

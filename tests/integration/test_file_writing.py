@@ -7,19 +7,25 @@ import os
 import resource
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from isthmus_file_worker import writing
-from stores import Store, fill
+from isthmus_file_worker import placing
+from stores import FolderPlace, Place, Store, fill
+
+pytest_plugins = ["store_fixtures"]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    root = tmp_path / "store"
-    fill(root, {"a.txt": "old"})
-    return Store.over(root)
+def store(place: Place) -> Store:
+    place.fill({"a.txt": "old"})
+    return Store.at(place)
+
+
+@pytest.fixture
+def local(folder: FolderPlace) -> Store:
+    folder.fill({"a.txt": "old"})
+    return Store.at(folder)
 
 
 async def test_a_new_file_is_written_with_the_folders_above_it(store: Store) -> None:
@@ -50,65 +56,69 @@ async def test_a_file_that_is_there_is_only_replaced_on_request(store: Store) ->
         'a.txt is there already; mode "overwrite" would replace it.',
     )
     assert store.tree() == {"a.txt": b"old"}
-    os.chmod(store.root / "a.txt", 0o640)  # noqa: PTH101
     assert (await store.ask("write_file", path="a.txt", content="new", mode="overwrite"))["created"] is False
     assert store.tree() == {"a.txt": b"new"}
-    assert (store.root / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-async def test_a_folder_or_a_link_is_never_replaced_by_a_file(store: Store) -> None:
-    (store.root / "folder").mkdir()
-    (store.root / "link").symlink_to("a.txt")
+async def test_a_file_that_is_replaced_keeps_its_mode(local: Store) -> None:
+    (local.root / "a.txt").chmod(0o640)
+    await local.ask("write_file", path="a.txt", content="new", mode="overwrite")
+    assert (local.root / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_folder_or_a_link_is_never_replaced_by_a_file(local: Store) -> None:
+    (local.root / "folder").mkdir()
+    (local.root / "link").symlink_to("a.txt")
     for path in ("folder", "link"):
         for mode in ("create", "overwrite"):
-            code, _ = await store.refused("write_file", path=path, content="x", mode=mode)
+            code, _ = await local.refused("write_file", path=path, content="x", mode=mode)
             assert code == "conflict"
-    assert (store.root / "a.txt").read_text() == "old"
-    assert (await store.refused("write_file", path="a.txt/b", content="x"))[1] == (
+    assert (local.root / "a.txt").read_text() == "old"
+    assert (await local.refused("write_file", path="a.txt/b", content="x"))[1] == (
         "a.txt is not a folder, so nothing can be put into it."
     )
     for path in ("", "folder/"):
-        assert (await store.refused("write_file", path=path, content="x"))[1] == "`path` must name a file."
+        assert (await local.refused("write_file", path=path, content="x"))[1] == "`path` must name a file."
 
 
-async def test_of_many_that_create_one_file_at_once_one_does(store: Store) -> None:
+async def test_of_many_that_create_one_file_at_once_one_does(local: Store) -> None:
     results = await asyncio.gather(
-        *(store.call("write_file", path="new/race.txt", content=f"writer {n}") for n in range(24))
+        *(local.call("write_file", path="new/race.txt", content=f"writer {n}") for n in range(24))
     )
     winners = [n for n, result in enumerate(results) if not result["isError"]]
     assert len(winners) == 1
-    assert store.tree()["new/race.txt"] == f"writer {winners[0]}".encode()
+    assert local.tree()["new/race.txt"] == f"writer {winners[0]}".encode()
     assert {result["_meta"]["isthmus/error"] for result in results if result["isError"]} == {"conflict"}
 
 
-async def test_readers_see_the_old_or_the_new_file_and_nothing_between(store: Store) -> None:
+async def test_readers_see_the_old_or_the_new_file_and_nothing_between(local: Store) -> None:
     texts = ["a" * 200_000, "b" * 200_000]
-    await store.ask("write_file", path="a.txt", content=texts[0], mode="overwrite")
+    await local.ask("write_file", path="a.txt", content=texts[0], mode="overwrite")
     done = asyncio.Event()
 
     async def write() -> None:
         for n in range(20):
-            await store.ask("write_file", path="a.txt", content=texts[n % 2], mode="overwrite")
+            await local.ask("write_file", path="a.txt", content=texts[n % 2], mode="overwrite")
         done.set()
 
     async def read() -> None:
         while not done.is_set():
-            assert (await store.ask("read_file", path="a.txt"))["content"] in texts
+            assert (await local.ask("read_file", path="a.txt"))["content"] in texts
 
     await asyncio.gather(write(), read(), read())
-    assert list(store.tree()) == ["a.txt"]
+    assert list(local.tree()) == ["a.txt"]
 
 
-async def test_where_there_are_no_hard_links_a_name_is_taken_only_once(store: Store) -> None:
-    fill(store.root, {"one": "1", "two": "2"})
-    folder = os.open(store.root, os.O_RDONLY)
+async def test_where_there_are_no_hard_links_a_name_is_taken_only_once(local: Store) -> None:
+    fill(local.root, {"one": "1", "two": "2"})
+    folder = os.open(local.root, os.O_RDONLY)
     try:
-        writing.publish_without_links(folder, "one", "new")
+        placing.publish_without_links(folder, "one", "new")
         with pytest.raises(FileExistsError):
-            writing.publish_without_links(folder, "two", "new")
+            placing.publish_without_links(folder, "two", "new")
     finally:
         os.close(folder)
-    assert store.tree() == {"a.txt": b"old", "new": b"1", "two": b"2"}
+    assert local.tree() == {"a.txt": b"old", "new": b"1", "two": b"2"}
 
 
 @contextmanager
@@ -123,24 +133,24 @@ def files_of_at_most(size: int) -> Generator[None]:
 
 
 @pytest.mark.parametrize("mode", ["create", "overwrite"])
-async def test_a_write_that_fails_half_way_leaves_nothing_behind(store: Store, mode: str) -> None:
+async def test_a_write_that_fails_half_way_leaves_nothing_behind(local: Store, mode: str) -> None:
     path = "a.txt" if mode == "overwrite" else "new.txt"
     with files_of_at_most(3_000_000):
-        code, sentence = await store.refused("write_file", path=path, content="x" * 4_000_000, mode=mode)
+        code, sentence = await local.refused("write_file", path=path, content="x" * 4_000_000, mode=mode)
     assert code == "source_unavailable"
     assert sentence == f"The store reports has no room left for {path}."
-    assert store.tree() == {"a.txt": b"old"}
+    assert local.tree() == {"a.txt": b"old"}
 
 
-async def test_a_write_whose_time_is_up_leaves_nothing_half_written(store: Store) -> None:
+async def test_a_write_whose_time_is_up_leaves_nothing_half_written(local: Store) -> None:
     content = "x" * 7_000_000
     for milliseconds in range(0, 24, 2):
-        result = await store.call("write_file", seconds=milliseconds / 1000, path="new.txt", content=content)
+        result = await local.call("write_file", seconds=milliseconds / 1000, path="new.txt", content=content)
         if result["isError"]:
-            assert store.tree() == {"a.txt": b"old"}
+            assert local.tree() == {"a.txt": b"old"}
         else:
-            assert store.tree() == {"a.txt": b"old", "new.txt": content.encode()}
-            (store.root / "new.txt").unlink()
+            assert local.tree() == {"a.txt": b"old", "new.txt": content.encode()}
+            (local.root / "new.txt").unlink()
 
 
 async def test_a_file_too_large_for_one_call_is_refused(store: Store) -> None:
@@ -175,16 +185,16 @@ async def test_creating_takes_the_right_to_create_and_replacing_the_right_to_upd
     assert set(store.tree()) == {"a.txt", "in", "in/new.txt"}
 
 
-async def test_making_a_folder_twice_is_making_it_once(store: Store) -> None:
-    assert await store.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "created": True}
-    assert await store.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "created": False}
-    assert await store.ask("create_folder", path="") == {"path": "", "created": False}
-    assert (await store.refused("create_folder", path="a.txt"))[0] == "conflict"
-    assert (await store.refused("create_folder", path="a.txt/b"))[0] == "conflict"
+async def test_making_a_folder_twice_is_making_it_once(local: Store) -> None:
+    assert await local.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "created": True}
+    assert await local.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "created": False}
+    assert await local.ask("create_folder", path="") == {"path": "", "created": False}
+    assert (await local.refused("create_folder", path="a.txt"))[0] == "conflict"
+    assert (await local.refused("create_folder", path="a.txt/b"))[0] == "conflict"
 
 
-async def test_a_folder_is_made_only_where_something_may_be_created(store: Store) -> None:
-    caller = store.granted("in/**", actions=("create",))
+async def test_a_folder_is_made_only_where_something_may_be_created(local: Store) -> None:
+    caller = local.granted("in/**", actions=("create",))
     assert (await caller.ask("create_folder", path="in"))["created"] is True
     assert (await caller.ask("create_folder", path="in/deep"))["created"] is True
     assert await caller.refused("create_folder", path="out") == ("not_allowed", "You may not create out.")

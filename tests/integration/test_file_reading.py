@@ -4,29 +4,31 @@ import asyncio
 import base64
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from isthmus.demo import files as demo
-from stores import Store, fill
+from stores import FolderPlace, Place, Store
+
+pytest_plugins = ["store_fixtures"]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    fill(tmp_path, {"a.txt": "one\ntwo\nthree\n", "notes/ü.md": "# Ümläute\n"})
-    return Store.over(tmp_path)
+def store(place: Place) -> Store:
+    place.fill({"a.txt": "one\ntwo\nthree\n", "notes/ü.md": "# Ümläute\n"})
+    return Store.at(place)
 
 
 async def test_a_text_is_read_whole_with_its_facts(store: Store) -> None:
-    os.utime(store.root / "a.txt", (1790755200, 1790755200))
     result = await store.call("read_file", path="a.txt")
     assert result["content"] == [{"type": "text", "text": "one\ntwo\nthree\n"}]
     assert result["structuredContent"] == {
         "path": "a.txt",
         "kind": "text",
         "size": 14,
-        "modified": "2026-09-30T08:00:00Z",
+        "modified": result["structuredContent"]["modified"],
         "media_type": None,
         "encoding": "utf-8",
         "content": "one\ntwo\nthree\n",
@@ -36,6 +38,8 @@ async def test_a_text_is_read_whole_with_its_facts(store: Store) -> None:
         "next_line": None,
         "next_offset": None,
     }
+    modified = datetime.fromisoformat(result["structuredContent"]["modified"])
+    assert abs(modified - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 async def test_a_part_of_a_text_says_how_to_go_on(store: Store) -> None:
@@ -57,7 +61,7 @@ async def test_lines_after_the_end_are_said_not_to_be_there(store: Store) -> Non
 
 async def test_a_long_text_comes_in_parts_of_256_kilobytes_that_join_to_the_whole(store: Store) -> None:
     whole = "".join(f"{number}: Überschrift und ein langer Satz dazu\r\n" for number in range(30_000))
-    fill(store.root, {"long.txt": whole})
+    store.fill({"long.txt": whole})
     parts: list[str] = []
     line = 1
     while line:
@@ -70,7 +74,7 @@ async def test_a_long_text_comes_in_parts_of_256_kilobytes_that_join_to_the_whol
 
 
 async def test_a_line_longer_than_an_answer_is_cut_and_said_to_be(store: Store) -> None:
-    fill(store.root, {"one-line.json": "x" * 300_000 + "\nnext\n"})
+    store.fill({"one-line.json": "x" * 300_000 + "\nnext\n"})
     result = await store.call("read_file", path="one-line.json")
     assert result["structuredContent"]["content"] == "x" * 256 * 1024
     assert result["structuredContent"]["next_line"] == 2
@@ -80,7 +84,7 @@ async def test_a_line_longer_than_an_answer_is_cut_and_said_to_be(store: Store) 
 
 async def test_another_encoding_is_found_or_told(store: Store) -> None:
     text = "Größere Übersicht über die Geschäfte des Jahres für alle Häuser in Köln und Zürich.\n" * 5
-    fill(store.root, {"old.txt": text.encode("cp1252"), "wide.txt": text.encode("utf-16")})
+    store.fill({"old.txt": text.encode("cp1252"), "wide.txt": text.encode("utf-16")})
     assert (await store.ask("read_file", path="old.txt"))["content"] == text
     assert (await store.ask("read_file", path="wide.txt"))["content"] == text
     told = await store.ask("read_file", path="old.txt", encoding="windows-1252")
@@ -88,7 +92,7 @@ async def test_another_encoding_is_found_or_told(store: Store) -> None:
 
 
 async def test_a_wrong_encoding_is_refused(store: Store) -> None:
-    fill(store.root, {"old.txt": "Größe".encode("cp1252")})
+    store.fill({"old.txt": "Größe".encode("cp1252")})
     assert (await store.refused("read_file", path="old.txt", encoding="utf-8"))[1] == (
         "The file is not valid utf-8; leave out the encoding to have it found."
     )
@@ -98,24 +102,29 @@ async def test_a_wrong_encoding_is_refused(store: Store) -> None:
 
 
 async def test_bytes_that_do_not_decode_later_on_are_shown_as_such(store: Store) -> None:
-    fill(store.root, {"mixed.log": b"fine\n" * 20_000 + b"\xff bad\n"})
+    store.fill({"mixed.log": b"fine\n" * 20_000 + b"\xff bad\n"})
     result = await store.call("read_file", path="mixed.log", start_line=20_001)
     assert result["structuredContent"]["content"] == "\ufffd bad\n"
     assert result["content"][1]["text"] == "[Some bytes are not valid utf-8 and show as \ufffd.]"
 
 
 async def test_an_empty_file_is_said_to_be_empty(store: Store) -> None:
-    fill(store.root, {"empty": ""})
+    store.fill({"empty": ""})
     result = await store.call("read_file", path="empty")
     assert result["content"] == [{"type": "text", "text": "[The file is empty.]"}]
     assert result["structuredContent"]["content"] == ""
 
 
-async def test_an_image_comes_as_an_image(store: Store) -> None:
-    demo.create(store.root)
+def fill_demo(store: Store, folder: Path) -> None:
+    demo.create(folder)
+    store.fill({str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+
+
+async def test_an_image_comes_as_an_image(store: Store, tmp_path: Path) -> None:
+    fill_demo(store, tmp_path)
     result = await store.call("read_file", path="reports/revenue-2026.png")
     facts, image = result["content"]
-    data = (store.root / "reports/revenue-2026.png").read_bytes()
+    data = (tmp_path / "reports/revenue-2026.png").read_bytes()
     assert facts["text"] == f"reports/revenue-2026.png: image/png, {len(data)} bytes"
     assert image == {"type": "image", "data": base64.b64encode(data).decode(), "mimeType": "image/png"}
     assert result["structuredContent"]["kind"] == "image"
@@ -123,13 +132,13 @@ async def test_an_image_comes_as_an_image(store: Store) -> None:
 
 
 async def test_a_sound_comes_as_a_sound(store: Store) -> None:
-    fill(store.root, {"a.mp3": b"ID3\3\0\0\0\0\0\x0f" + b"\0" * 99})
+    store.fill({"a.mp3": b"ID3\3\0\0\0\0\0\x0f" + b"\0" * 99})
     _, sound = (await store.call("read_file", path="a.mp3"))["content"]
     assert (sound["type"], sound["mimeType"]) == ("audio", "audio/mpeg")
 
 
 async def test_an_image_too_large_to_show_is_refused(store: Store) -> None:
-    fill(store.root, {"big.png": b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)})
+    store.fill({"big.png": b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)})
     code, sentence = await store.refused("read_file", path="big.png")
     assert code == "too_large"
     assert sentence == (
@@ -137,9 +146,9 @@ async def test_an_image_too_large_to_show_is_refused(store: Store) -> None:
     )
 
 
-async def test_a_binary_file_is_refused_with_what_to_do_instead(store: Store) -> None:
-    demo.create(store.root)
-    size = (store.root / "reports/price-list-2026.pdf").stat().st_size
+async def test_a_binary_file_is_refused_with_what_to_do_instead(store: Store, tmp_path: Path) -> None:
+    fill_demo(store, tmp_path)
+    size = (tmp_path / "reports/price-list-2026.pdf").stat().st_size
     assert (await store.refused("read_file", path="reports/price-list-2026.pdf"))[1] == (
         f'reports/price-list-2026.pdf is no text but a PDF document of {size} bytes; encoding "base64" gives its bytes.'
     )
@@ -147,7 +156,7 @@ async def test_a_binary_file_is_refused_with_what_to_do_instead(store: Store) ->
 
 async def test_the_bytes_of_any_file_come_as_base64_in_parts(store: Store) -> None:
     data = os.urandom(500_000)
-    fill(store.root, {"a.bin": data})
+    store.fill({"a.bin": data})
     parts: list[bytes] = []
     offset: int | None = 0
     while offset is not None:
@@ -171,8 +180,9 @@ async def test_a_misspelled_path_gets_the_near_ones(store: Store) -> None:
     )
 
 
-async def test_a_deadline_stops_the_reading_of_a_long_file(store: Store) -> None:
-    with (store.root / "huge.log").open("wb") as file:
+async def test_a_deadline_stops_the_reading_of_a_long_file(folder: FolderPlace) -> None:
+    store = Store.at(folder)
+    with (folder.root / "huge.log").open("wb") as file:
         file.truncate(2_000_000_000)
     began = time.monotonic()
     result = await store.call("read_file", seconds=0.1, path="huge.log", encoding="utf-8", start_line=2)
