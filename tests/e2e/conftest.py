@@ -1,4 +1,4 @@
-"""One stack for the end-to-end tests that need none of their own. All want its ports, so all run in one process."""
+"""One stack for the end-to-end tests that need none of their own."""
 
 import sqlite3
 from collections.abc import Generator
@@ -9,12 +9,6 @@ import pytest
 
 from isthmus.demo import database as demo
 from stack import SECRET, Stack, running_stack
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "e2e" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import pytest
 from isthmus.launcher.state import DataFolder, Run, read
 from stack import ISTHMUS, running_stack
 
+pytestmark = pytest.mark.alone
+
 GONE_WITHIN = 8.0
 
 

@@ -219,16 +219,58 @@ async def test_rows_without_a_key_are_not_written_under_a_row_filter(shop: Shop)
     assert (await shop.call("delete_records", table="lines", filter="number > 0")).value == {"deleted": 2}
 
 
-async def test_tables_of_other_schemas_are_named_with_their_schema(postgresql_shop: Shop) -> None:
-    shop = postgresql_shop
-    shop.execute("create schema crm;\n create table crm.contacts (id integer primary key, customer integer);\n"
-                 "alter table crm.contacts add foreign key (customer) references public.customers (id);\n"
-                 "insert into crm.contacts values (1, 1)")  # fmt: skip
-    assert await shop.query(table="crm.contacts") == [[1, 1]]
-    assert len(await shop.query(table="public.orders")) == 4
+def with_schemas(shop: Shop, *names: str) -> Shop:
+    """The same database, served with these schemas."""
+    return Shop(shop.engine, shop.url, schemas=names)
+
+
+def schema_names(shop: Shop) -> tuple[str, str]:
+    """The default schema, and another one with a table of its own and one of a name that both have."""
+    ((default,),) = shop.execute("select current_schema()" if shop.engine == "postgresql" else "select database()")
+    other = "crm" if shop.engine == "postgresql" else default.replace("shop", "crm")
+    shop.execute(f"create schema {other};\n create table {other}.contacts (id integer primary key, customer integer);\n"
+                 f"alter table {other}.contacts add foreign key (customer) references {default}.customers (id);\n"
+                 f"insert into {other}.contacts values (1, 1);\n"
+                 f"create table {other}.orders (id integer primary key, what varchar(9));\n"
+                 f"insert into {other}.orders values (7, 'a')")  # fmt: skip
+    return default, other
+
+
+async def test_other_schemas_are_not_there_unless_they_are_configured(server_shop: Shop) -> None:
+    shop = server_shop
+    _, other = schema_names(shop)
+    assert (await shop.call("query_table", table=f"{other}.contacts")).error == "not_found"
+    assert all("." not in table["name"] for table in (await shop.call("list_tables")).value["tables"])
     described = (await shop.call("describe_table", table="customers")).value
-    assert {key["table"] for key in described["referenced_by"]} == {"orders", "crm.contacts"}
-    shop.grants = [grant("read", objects=("crm.*",))]
-    assert [t["name"] for t in (await shop.call("list_tables")).value["tables"]] == ["crm.contacts"]
+    assert {key["table"] for key in described["referenced_by"]} == {"orders"}
+
+
+async def test_a_schema_that_is_not_there_is_told_in_the_answer(server_shop: Shop) -> None:
+    shop = with_schemas(server_shop, "nowhere")
+    calls: list[tuple[str, dict[str, Any]]] = [("list_tables", {}), ("query_table", {"table": "orders"})]
+    for tool, arguments in calls:
+        outcome = await shop.call(tool, **arguments)
+        assert outcome.error == "source_unavailable"
+        assert outcome.text == "The configuration names the schema nowhere, which is not in the database."
+    shop.close()
+
+
+async def test_tables_of_other_schemas_are_named_with_their_schema(server_shop: Shop) -> None:
+    default, other = schema_names(server_shop)
+    shop = with_schemas(server_shop, default, other)
+    assert await shop.query(table=f"{other}.contacts") == [[1, 1]]
+    assert await shop.query(table=f"{other}.orders") == [[7, "a"]]
+    assert len(await shop.query(table="orders")) == len(await shop.query(table=f"{default}.orders")) == 4
+    created = await shop.call("create_records", table=f"{other}.orders", records=[{"id": 8, "what": "b"}])
+    assert created.value["ids"] == [8]
+    assert server_shop.execute("select count(*) from orders") == [(4,)]
+    described = (await shop.call("describe_table", table="customers")).value
+    assert {key["table"] for key in described["referenced_by"]} == {"orders", f"{other}.contacts"}
+    shop.grants = [grant("read", objects=(f"{other}.*",))]
+    assert [t["name"] for t in (await shop.call("list_tables")).value["tables"]] == [
+        f"{other}.contacts", f"{other}.orders",
+    ]  # fmt: skip
+    assert (await shop.call("query_table", table="orders")).error == "not_found"
     shop.grants = [grant("read", objects=("contacts",))]
     assert (await shop.call("list_tables")).value["tables"] == []
+    shop.close()

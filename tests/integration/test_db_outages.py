@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from database_fixtures import restartable
 from databases import Shop, url_of
 from isthmus.errors import OutcomeUnknown
 
@@ -22,6 +23,7 @@ ENDLESS = {
     "sqlite": "create view endless as with recursive n(i) as (select 1 union all select i + 1 from n) "
     "select i from n where i < 0",
     "postgresql": "create view endless as select 1 as i from pg_sleep(600)",
+    "mariadb": "create view endless as select sleep(600) as i",
 }
 
 
@@ -33,17 +35,20 @@ async def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
 
 
 def running(shop: Shop) -> int:
-    """Statements of the worker that the PostgreSQL server runs now."""
+    """Statements of the worker that the server runs now."""
     ((count,),) = shop.execute(
-        "select count(*) from pg_stat_activity where application_name = 'isthmus' and state <> 'idle' "
+        "select count(*) from information_schema.processlist where command = 'Query' and db = database() "
+        "and id <> connection_id()"
+        if shop.engine == "mariadb"
+        else "select count(*) from pg_stat_activity where application_name = 'isthmus' and state <> 'idle' "
         "and datname = current_database()"
     )
     return int(count)
 
 
-async def test_a_deadline_stops_the_query_in_postgresql(postgresql_shop: Shop) -> None:
-    shop = postgresql_shop
-    shop.execute(ENDLESS["postgresql"])
+async def test_a_deadline_stops_the_query_in_the_server(server_shop: Shop) -> None:
+    shop = server_shop
+    shop.execute(ENDLESS[shop.engine])
     assert await shop.query(table="orders")
     call = asyncio.create_task(shop.call("query_table", table="endless", seconds=0.6))
     await wait_until(lambda: running(shop) == 1)
@@ -51,9 +56,9 @@ async def test_a_deadline_stops_the_query_in_postgresql(postgresql_shop: Shop) -
     assert running(shop) == 0
 
 
-async def test_a_cancelled_call_stops_the_query_in_postgresql(postgresql_shop: Shop) -> None:
-    shop = postgresql_shop
-    shop.execute(ENDLESS["postgresql"])
+async def test_a_cancelled_call_stops_the_query_in_the_server(server_shop: Shop) -> None:
+    shop = server_shop
+    shop.execute(ENDLESS[shop.engine])
     call = asyncio.create_task(shop.call("query_table", table="endless"))
     await wait_until(lambda: running(shop) == 1)
     call.cancel()
@@ -97,6 +102,11 @@ async def test_a_write_that_is_stopped_leaves_nothing(shop: Shop) -> None:
         )
         shop.execute("create trigger slow before insert on orders for each row when (new.note = 'slow') "
                      "execute function slow()")  # fmt: skip
+    elif shop.engine == "mariadb":
+        shop.execute(
+            "create trigger slow before insert on orders for each row "
+            "begin if new.note = 'slow' then do sleep(600); end if; end"
+        )
     else:
         shop.execute(
             "create trigger slow before insert on orders when new.note = 'slow' begin select count(*) from "
@@ -198,6 +208,37 @@ async def test_a_reader_cannot_write_in_the_database_itself(shop: Shop) -> None:
         connection.execute(sa.text("delete from orders"))
     engine.dispose()
     assert len(await shop.query(table="orders")) == 4
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+async def test_a_server_that_restarts_costs_the_calls_in_flight_alone(engine: str) -> None:
+    """Each of them is answered with a sentence, and reads work again by themselves."""
+    with restartable(engine) as (shop, stop, start):
+        shop.execute(ENDLESS[engine])
+        await asyncio.gather(*(shop.query(table="orders") for _ in range(shop.limit)))
+        calls = [asyncio.create_task(shop.call("query_table", table="endless")) for _ in range(shop.limit)]
+        await wait_until(lambda: running(shop) == shop.limit)
+        await asyncio.to_thread(stop)
+        for outcome in await asyncio.gather(*calls):
+            assert outcome.error == "source_unavailable"
+            assert outcome.text == "The database cannot be reached at the moment; try again later."
+        assert (await shop.call("query_table", table="orders")).error == "source_unavailable"
+        await asyncio.to_thread(start)
+        async with asyncio.timeout(2):
+            outcomes = await asyncio.gather(*(shop.call("query_table", table="orders") for _ in range(shop.limit)))
+        assert [len(outcome.rows) for outcome in outcomes] == [4] * shop.limit
+        assert (await shop.call("delete_records", table="orders", ids=[1])).value == {"deleted": 1}
+
+
+async def test_a_wrong_password_is_unavailable_and_stays_out_of_log_and_answer(
+    mariadb_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    poor = Shop("mariadb", mariadb_shop.url.replace("root@", "root:hunter2@"))
+    outcome = await poor.call("list_tables")
+    assert outcome.error == "source_unavailable"
+    assert "hunter2" not in outcome.text + caplog.text
+    assert "Access denied" in caplog.text
+    poor.close()
 
 
 async def test_a_table_that_the_account_may_not_read_is_told(postgresql_shop: Shop) -> None:

@@ -1,6 +1,6 @@
 """Values of every kind, to the database and back."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -149,6 +149,76 @@ async def test_sqlite_gives_what_is_stored_whatever_the_declared_type(sqlite_sho
     assert (await shop.query(table="loose", filter="id = 3"))[0][1:] == [
         "2.5", None, False, None, "2024-05-05 10:00:00", {"b": [1]}, "AAH/", None,
     ]  # fmt: skip
+
+
+MARIADB_TYPES: list[tuple[str, Any, Any]] = [
+    ("tinyint", 7, 7),
+    ("tinyint(1)", True, True),
+    ("bool", False, False),
+    ("bigint", -(2**63), "-9223372036854775808"),
+    ("bigint unsigned", "18446744073709551615", "18446744073709551615"),
+    ("decimal(12, 4)", "1.5", "1.5000"),
+    ("decimal(40, 3)", "123456789012345678901234567890.123", "123456789012345678901234567890.123"),
+    ("float", 0.1, 0.1),
+    ("float", 16777216, 16777216.0),
+    ("double", 0.1, 0.1),
+    ("bit(1)", True, True),
+    ("bit(5)", 9, 9),
+    ("year", 2024, 2024),
+    ("text", 'it\'s \\ "quoted"\nü☃😀 %s', 'it\'s \\ "quoted"\nü☃😀 %s'),
+    ("date", "2024-02-29", "2024-02-29"),
+    ("datetime(6)", "2024-02-29T12:00:00.5", "2024-02-29T12:00:00.500000"),
+    ("datetime", "2024-02-29T12:00:00+02:00", "2024-02-29T10:00:00"),
+    ("timestamp null", "2024-02-29T12:00:00+02:00", "2024-02-29T10:00:00+00:00"),
+    ("time", "12:30:00", "12:30:00"),
+    ("time(3)", "-100:00:00.5", "-100:00:00.500"),
+    ("enum('z', 'a', 'm')", "a", "a"),
+    ("set('x', 'y', 'z')", ["y", "x"], ["x", "y"]),
+    ("json", {"a": [1, None, "ü"]}, {"a": [1, None, "ü"]}),
+    ("blob", "AAH/", "AAH/"),
+    ("varbinary(9)", "AAH/", "AAH/"),
+    ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+]
+
+
+async def test_values_of_all_types_go_to_mariadb_and_come_back_and_are_found(mariadb_shop: Shop) -> None:
+    shop = mariadb_shop
+    columns = ", ".join(f"c{place} {kind}" for place, (kind, _, _) in enumerate(MARIADB_TYPES))
+    shop.execute(f"create table kinds (id integer primary key, {columns})")
+    record = {f"c{place}": value for place, (_, value, _) in enumerate(MARIADB_TYPES)}
+    records = [{"id": 1, **record}, {"id": 2}, {"id": 3, **record}]
+    assert (await shop.call("create_records", table="kinds", records=records)).value["ids"] == [1, 2, 3]
+    full, empty, _ = await shop.query(table="kinds")
+    got = [(kind, value) for (kind, _, _), value in zip(MARIADB_TYPES, full[1:], strict=True)]
+    assert got == [(kind, wanted) for kind, _, wanted in MARIADB_TYPES]
+    assert empty == [2] + [None] * len(MARIADB_TYPES)
+    for place, (kind, _, value) in enumerate(MARIADB_TYPES):
+        if kind == "json" or kind == "text":
+            continue
+        words = ",".join(map(str, cast("list[str]", value))) if isinstance(value, list) else value
+        literal = str(words).lower() if isinstance(words, bool) else words if isinstance(words, int) else f"'{words}'"
+        rows = await shop.query(table="kinds", columns=["id"], filter=f"c{place} = {literal}")
+        assert rows == [[1], [3]], kind
+        seen: list[list[Any]] = []
+        cursor = ""
+        while len(seen) < 4:
+            page = await shop.call(
+                "query_table", table="kinds", columns=["id"], order_by=[f"-c{place}"], limit=1, cursor=cursor
+            )
+            seen = seen + page.rows
+            if not (cursor := page.value["next_cursor"]):
+                break
+        assert seen == [[1], [3], [2]], kind
+
+
+async def test_words_of_an_enumeration_are_sorted_and_paged_as_text(mariadb_shop: Shop) -> None:
+    mariadb_shop.execute("create table moods (id integer primary key, mood enum('z', 'a', 'm'))")
+    mariadb_shop.execute("insert into moods values (1, 'z'), (2, 'a'), (3, 'm')")
+    first = await mariadb_shop.call("query_table", table="moods", columns=["id"], order_by=["mood"], limit=1)
+    rest = await mariadb_shop.query(table="moods", columns=["id"], order_by=["mood"], cursor=first.value["next_cursor"])
+    assert first.rows + rest == [[2], [3], [1]]
+    outcome = await mariadb_shop.call("query_table", table="moods", filter="mood = 'b'")
+    assert outcome.text == "mood is compared with one of z, a, m."
 
 
 async def test_odd_names_are_no_trouble(shop: Shop) -> None:

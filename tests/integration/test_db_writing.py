@@ -16,7 +16,7 @@ def orders(shop: Shop) -> list[tuple[Any, ...]]:
 async def test_created_records_get_their_keys_in_order(shop: Shop) -> None:
     records = [{"customer_id": 1, "total": "12.34", "placed_at": "2024-05-01T10:00:00"}, {"customer_id": 2, "id": 70}]
     outcome = await shop.call("create_records", table="orders", records=records)
-    first = 5 if shop.engine == "sqlite" else 101
+    first = 101 if shop.engine == "postgresql" else 5
     assert outcome.value == {"created": 2, "ids": [first, 70]}
     assert outcome.text == f"2 records created: [{first},70]"
     rows = await shop.query(table="orders", columns=["status", "total", "placed_at"], filter=f"id = {first}")
@@ -156,6 +156,18 @@ async def test_a_value_that_the_database_refuses_is_told_without_its_words(postg
     assert outcome.error == "invalid_arguments"
 
 
+async def test_text_that_is_too_long_and_numbers_out_of_range_are_told_in_mariadb(mariadb_shop: Shop) -> None:
+    for record in ({"name": "x", "country": "y" * 70_000}, {"name": "x", "salary": 10**9}, {"id": 2**31, "name": "x"}):
+        outcome = await mariadb_shop.call("create_records", table="customers", records=[record])
+        assert outcome.error == "invalid_arguments"
+        assert outcome.text == "A value does not fit the column that it is for; describe_table shows the types."
+
+
+async def test_a_key_of_zero_is_no_number_of_the_databases_own(mariadb_shop: Shop) -> None:
+    records = [{"id": 0, "name": "x"}]
+    assert (await mariadb_shop.call("create_records", table="customers", records=records)).value["ids"] == [0]
+
+
 async def test_a_read_only_source_has_no_tools_that_write(shop: Shop) -> None:
     reader = Shop(shop.engine, shop.url, access="read-only")
     outcome = await reader.call("delete_records", table="orders", ids=[1])
@@ -169,7 +181,7 @@ async def test_a_thousand_records_go_in_at_once_and_no_more(shop: Shop) -> None:
     assert (await shop.call("create_records", table="lines", records=records)).value == {"created": 1000, "ids": None}
     outcome = await shop.call("create_records", table="lines", records=[*records, {"text": "x"}])
     assert outcome.error == "invalid_arguments"
-    assert shop.execute("select count(*) from lines") == [(1003,)]
+    assert shop.execute('select count(*) from "lines"') == [(1003,)]
     ids = list(range(1, 1001))
     assert (await shop.call("update_records", table="orders", values={"note": "y"}, ids=ids)).value == {"updated": 4}
 
@@ -188,7 +200,11 @@ async def test_generated_columns_are_described_and_never_written(shop: Shop) -> 
 
 
 async def test_a_key_with_a_default_comes_back(shop: Shop) -> None:
-    default = "gen_random_uuid()::text" if shop.engine == "postgresql" else "(lower(hex(randomblob(16))))"
-    shop.execute(f"create table tokens (id text primary key default {default}, note text)")
+    default = {
+        "sqlite": "(lower(hex(randomblob(16))))",
+        "postgresql": "gen_random_uuid()::text",
+        "mariadb": "uuid()",
+    }[shop.engine]
+    shop.execute(f"create table tokens (id varchar(40) primary key default {default}, note text)")
     created = (await shop.call("create_records", table="tokens", records=[{"note": "a"}, {"note": "b"}])).value
     assert sorted(created["ids"]) == sorted(row[0] for row in await shop.query(table="tokens", columns=["id"]))

@@ -24,7 +24,7 @@ from isthmus_db_worker.settings import parse_url
 from postgres import named_server
 from servers import NatsServer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.alone]
 
 SECRET = "the-secret-of-the-command-line"
 

@@ -16,7 +16,7 @@ from servers import NatsServer
 PAUSE = 3.0
 """Seconds for which a worker is stopped: long enough that callers give up, too short for the bus to drop it."""
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.alone]
 
 
 @asynccontextmanager

@@ -89,6 +89,9 @@ def test_the_environment_adds_databases_but_no_name_twice(tmp_path: Path) -> Non
         ("postgresql://u:p@h/d", "postgresql+psycopg"),
         ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg"),
         ("sqlite:///a.db", "sqlite"),
+        ("mysql://u:p@h/d", "mysql+pymysql"),
+        ("mysql+pymysql://u:p@h/d", "mysql+pymysql"),
+        ("mariadb://u:p@h/d", "mariadb+pymysql"),
     ],
 )
 def test_urls_get_their_driver(url: str, driver: str) -> None:
@@ -96,13 +99,27 @@ def test_urls_get_their_driver(url: str, driver: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "nosql://h/d", "sqlite://", "sqlite:///:memory:", "postgresql://u:secret@h:x/d"]
+    "url",
+    [
+        "",
+        "nonsense",
+        "nosql://h/d",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://u:secret@h:x/d",
+        "mysql://u:secret@h",
+    ],
 )
 def test_a_url_that_cannot_be_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         create_worker({"a": DatabaseSettings(url=url)})
     assert "The database a " in caught.value.message
     assert "secret" not in caught.value.message
+
+
+def test_a_sqlite_file_has_no_schemas() -> None:
+    with pytest.raises(ConfigurationError, match="which has no schemas: leave them out"):
+        create_worker({"a": DatabaseSettings(url="sqlite:///a.db", schemas=("main",))})
 
 
 def test_the_target_has_no_credentials_and_is_the_same_from_everywhere(

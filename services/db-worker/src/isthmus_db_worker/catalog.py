@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -42,11 +42,12 @@ class Kept(Generic[T]):
 
 
 class Catalog:
-    """The tables of one database."""
+    """The tables of one database, in the configured schemas."""
 
-    def __init__(self, runner: ThreadRunner, dialect: Dialect) -> None:
+    def __init__(self, runner: ThreadRunner, dialect: Dialect, schemas: Sequence[str]) -> None:
         self._runner = runner
         self._dialect = dialect
+        self._schemas = schemas
         self.forget()
 
     def forget(self) -> None:
@@ -57,12 +58,14 @@ class Catalog:
 
     async def names(self, *, again: bool = False) -> dict[str, TableName]:
         """Every table and view, by key."""
-        return await self._names.get(lambda: self._runner.inspect(lambda i: read_names(i, self._dialect)), again=again)
+        return await self._names.get(
+            lambda: self._runner.inspect(lambda i: read_names(i, self._dialect, self._schemas)), again=again
+        )
 
     async def references(self) -> tuple[ForeignKey, ...]:
         """Every foreign key."""
         return await self._references.get(
-            lambda: self._runner.inspect(lambda i: read_references(i, self._dialect)), again=False
+            lambda: self._runner.inspect(lambda i: read_references(i, self._dialect, self._schemas)), again=False
         )
 
     async def table(self, name: TableName, *, again: bool = False) -> Table | None:

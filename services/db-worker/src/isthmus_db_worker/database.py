@@ -1,5 +1,6 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,8 +21,8 @@ class Database:
     catalog: Catalog
 
     @classmethod
-    def at(cls, url: URL, limit: int) -> Self:
-        """The database at the URL, for `limit` calls at a time."""
+    def at(cls, url: URL, limit: int, schemas: Sequence[str] = ()) -> Self:
+        """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
         runner = ThreadRunner(url, dialect, limit)
-        return cls(url, dialect, runner, Catalog(runner, dialect))
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas))

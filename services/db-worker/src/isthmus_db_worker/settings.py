@@ -9,11 +9,22 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from isthmus.errors import ConfigurationError
 
-DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+DRIVERS = {
+    "mariadb": "mariadb+pymysql",
+    "mysql": "mysql+pymysql",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+}
 """What a URL without a driver means, where SQLAlchemy's own choice is another one."""
 
-CREDENTIALS = {"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"}
-"""What libpq takes in a URL's query that says who asks, not what for."""
+CREDENTIALS = {
+    "user", "password", "passwd", "passfile", "sslcert", "sslkey", "sslpassword", "ssl_cert", "ssl_key",
+    "ssl_key_password",
+}  # fmt: skip
+"""What drivers take in a URL's query that says who asks, not what for."""
+
+SECRETS = ("password", "passwd", "sslpassword", "ssl_key_password")
+"""Those of them that must never show."""
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,6 +36,8 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """What is in it; models choose a source by this."""
     title: str = ""
     access: Literal["read-only", "read-write"] = "read-only"
+    schemas: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    """The schemas whose tables are served; none named: the connection's default schema."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     """Calls at a time."""
 
@@ -43,6 +56,8 @@ def parse_url(name: str, text: str) -> URL:
         ) from None
     except ImportError:
         raise ConfigurationError(f"The database {name} needs a driver for {scheme} that is not installed.") from None
+    if url.get_backend_name() in ("mariadb", "mysql") and not url.database:
+        raise ConfigurationError(f"The database {name} must name one of its server's, as in mysql://host/sales.")
     if url.get_backend_name() == "sqlite":
         if url.database in (None, "", ":memory:") or str(url.database).startswith("file:") or url.query:
             raise ConfigurationError(
@@ -60,5 +75,5 @@ def target(url: URL) -> str:
 
 def secrets(url: URL) -> list[str]:
     """What must never show in a log."""
-    named = [url.query[name] for name in ("password", "sslpassword") if name in url.query]
+    named = [url.query[name] for name in SECRETS if name in url.query]
     return [secret for secret in (url.password, *named) if isinstance(secret, str) and secret]

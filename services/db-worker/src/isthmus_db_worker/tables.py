@@ -1,14 +1,15 @@
 """Tables as the database describes them, read through SQLAlchemy's inspector."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Inspector
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 from sqlalchemy.exc import CompileError, UnsupportedCompilationError
 
+from isthmus.errors import SourceUnavailable
 from isthmus_db_worker.dialects import Dialect
 from isthmus_db_worker.values import Conversion
 
@@ -86,11 +87,23 @@ class Table:
         return min(strict, key=len, default=())
 
 
-def read_names(inspector: Inspector, dialect: Dialect) -> dict[str, TableName]:
-    """Every table and view of the users' schemas, by key."""
+def read_schemas(inspector: Inspector, configured: Sequence[str]) -> list[str | None]:
+    """The schemas to serve, None for the default one. Raises SourceUnavailable for one that is not there."""
+    if not configured:
+        return [None]
+    known = set(inspector.get_schema_names())
+    for name in configured:
+        if name not in known:
+            raise SourceUnavailable(f"The configuration names the schema {name}, which is not in the database.")
+    default = inspector.default_schema_name
+    return [None if name == default else name for name in dict.fromkeys(configured)]
+
+
+def read_names(inspector: Inspector, dialect: Dialect, schemas: Sequence[str]) -> dict[str, TableName]:
+    """Every table and view of the configured schemas, by key."""
     names: dict[str, TableName] = {}
-    for schema in (None, *dialect.schemas(inspector)):
-        comments = _comments(inspector, schema)
+    for schema in read_schemas(inspector, schemas):
+        comments = dialect.comments(inspector, schema)
         found = [(name, "table") for name in inspector.get_table_names(schema)]
         found += [(name, "view") for name in inspector.get_view_names(schema)]
         if dialect.has_materialized_views:
@@ -102,25 +115,17 @@ def read_names(inspector: Inspector, dialect: Dialect) -> dict[str, TableName]:
     return names
 
 
-def _comments(inspector: Inspector, schema: str | None) -> dict[str, str]:
-    try:
-        found = inspector.get_multi_table_comment(schema, kind=ObjectKind.ANY, scope=ObjectScope.ANY)
-    except NotImplementedError:
-        return {}
-    return {name: comment["text"] for (_, name), comment in found.items() if comment["text"]}
-
-
 def read_table(inspector: Inspector, dialect: Dialect, name: TableName) -> Table:
     """One table with its columns and keys. Raises NoSuchTableError when it is gone."""
     primary = inspector.get_pk_constraint(name.name, name.schema)
     primary_key = tuple(primary["constrained_columns"])
     unique = inspector.get_unique_constraints(name.name, name.schema)
     constraints = {str(key["name"]): tuple(key["column_names"]) for key in unique if key["name"]}
-    if primary.get("name"):
-        constraints[str(primary["name"])] = primary_key
+    if name_of_primary := primary.get("name") or dialect.unnamed_primary_key:
+        constraints[str(name_of_primary)] = primary_key
     table = sa.Table(name.name, sa.MetaData(), schema=name.schema)
     columns: dict[str, Column] = {}
-    for found in inspector.get_columns(name.name, name.schema):
+    for found in dialect.columns(inspector, name.name, name.schema):
         column = _column(found, inspector, dialect, primary_key=found["name"] in primary_key)
         table.append_column(column.sql)
         columns[column.name] = column
@@ -133,6 +138,8 @@ def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, p
     default = found.get("default")
     always = "computed" in found or bool(found.get("identity", {}).get("always"))
     given = default is not None or "identity" in found or "computed" in found
+    numbered = cast("bool | Literal['auto']", found.get("autoincrement", "auto"))
+    by_default = "identity" in found or (numbered is True and default is None)
     try:
         written = kind.compile(dialect=inspector.dialect)
     except (CompileError, UnsupportedCompilationError):
@@ -143,34 +150,37 @@ def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, p
         nullable=found["nullable"],
         default=default,
         comment=found.get("comment") or "",
-        generated="always" if always else "by default" if "identity" in found else "",
+        generated="always" if always else "by default" if by_default else "",
         conversion=dialect.conversion(kind),
         sql=sa.Column(
             found["name"],
             dialect.column_type(kind),
             primary_key=primary_key,
+            autoincrement=numbered,
             nullable=found["nullable"],
             server_default=sa.FetchedValue() if given else None,
         ),
     )
 
 
-def read_references(inspector: Inspector, dialect: Dialect) -> tuple[ForeignKey, ...]:
-    """Every foreign key of the users' schemas."""
+def read_references(inspector: Inspector, dialect: Dialect, schemas: Sequence[str]) -> tuple[ForeignKey, ...]:
+    """Every foreign key between tables of the configured schemas."""
     default = inspector.default_schema_name
+    served = read_schemas(inspector, schemas)
     references: list[ForeignKey] = []
-    for schema in (None, *dialect.schemas(inspector)):
-        for (_, name), keys in inspector.get_multi_foreign_keys(schema, scope=ObjectScope.ANY).items():
-            for key in keys:
-                to_schema = key["referred_schema"]
-                references.append(
-                    ForeignKey(
-                        table=table_key(schema, name),
-                        columns=tuple(key["constrained_columns"]),
-                        to_table=table_key(None if to_schema == default else to_schema, key["referred_table"]),
-                        to_columns=tuple(key["referred_columns"]),
-                    )
+    for schema in served:
+        for name, key in dialect.foreign_keys(inspector, schema):
+            to_schema = None if key["referred_schema"] == default else key["referred_schema"]
+            if to_schema not in served:
+                continue
+            references.append(
+                ForeignKey(
+                    table=table_key(schema, name),
+                    columns=tuple(key["constrained_columns"]),
+                    to_table=table_key(to_schema, key["referred_table"]),
+                    to_columns=tuple(key["referred_columns"]),
                 )
+            )
     return tuple(references)
 
 

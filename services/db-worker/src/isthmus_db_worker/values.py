@@ -97,14 +97,20 @@ def conversion_for(
     return next((conversion for known, conversion in conversions if isinstance(kind, known)), TEXT)
 
 
-def _integer(value: JsonValue) -> object:
+def _whole(value: JsonValue) -> int:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError  # noqa: TRY004  (one exception for every value that does not fit)
-    if not -(2**63) <= value < 2**63 or value != int(value):
+    if not -(2**63) <= value < 2**64 or value != int(value):
         raise ValueError
     return int(value)
+
+
+def _integer(value: JsonValue) -> object:
+    if (number := _whole(value)) >= 2**63:
+        raise ValueError
+    return number
 
 
 def _decimal(value: JsonValue) -> Decimal:
@@ -191,7 +197,20 @@ def parse_json(value: JsonValue) -> object:
     return value
 
 
+def _encode_json(value: JsonValue) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _decode_json(value: object) -> JsonValue:
+    try:
+        return msgspec.json.decode(value) if isinstance(value, str | bytes) else present(value)
+    except msgspec.DecodeError:
+        return present(value)
+
+
 INTEGER = Conversion("a whole number such as 42", _integer)
+UNSIGNED = Conversion(INTEGER.noun, _whole)
+"""Up to 2^64."""
 DECIMAL = Conversion("a number such as 12.50", _decimal)
 FLOAT = Conversion("a number such as 1.5", _float)
 BOOLEAN = Conversion("true or false", _boolean)
@@ -203,6 +222,8 @@ DURATION = Conversion("a duration such as 'P1DT2H'", _text)
 BYTES = Conversion("bytes in base64", _bytes)
 IDENTIFIER = Conversion("a UUID", lambda value: UUID(_text(value)))
 JSON = Conversion("a JSON value", parse_json, comparable=False)
+JSON_TEXT = Conversion(JSON.noun, _encode_json, _decode_json, comparable=False)
+"""Where the driver has JSON as text."""
 TEXT = Conversion("text in single quotes", _text)
 
 CONVERSIONS: tuple[tuple[type[TypeEngine[Any]], Conversion], ...] = (

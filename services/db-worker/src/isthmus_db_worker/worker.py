@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from isthmus.errors import ConfigurationError
 from isthmus.worker import Source, Worker
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.describing import describe_table, list_tables
@@ -27,7 +28,9 @@ def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Data
 def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
     """The database as a source. Raises ConfigurationError for a name or a URL that cannot be."""
     url = parse_url(name, settings.url)
-    database = Database.at(url, settings.limit)
+    if settings.schemas and url.get_backend_name() == "sqlite":
+        raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
+    database = Database.at(url, settings.limit, settings.schemas)
     return Source(
         name,
         database,

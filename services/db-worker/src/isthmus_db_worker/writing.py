@@ -76,6 +76,7 @@ async def create_records(call: Call[Database], arguments: CreateRecords) -> Crea
 
     keys = await _commit(call, seen, work)
     known = bool(seen.table.primary_key) and seen.opens(seen.table.primary_key)
+    known = known and all(None not in key for key in keys)
     columns = [seen.table.columns[name] for name in seen.table.primary_key]
     return Created(created=len(keys), ids=[_present(columns, key) for key in keys] if known else None)
 

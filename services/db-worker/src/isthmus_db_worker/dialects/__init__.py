@@ -4,20 +4,26 @@ A Dialect as it stands here suits any engine that SQLAlchemy knows; the modules 
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, Inspector
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedColumn, ReflectedForeignKeyConstraint
+from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus_db_worker.values import CONVERSIONS, Conversion, conversion_for
 
-MODULES = {"postgresql": "isthmus_db_worker.dialects.postgresql", "sqlite": "isthmus_db_worker.dialects.sqlite"}
+MODULES = {
+    "mariadb": "isthmus_db_worker.dialects.mariadb",
+    "mysql": "isthmus_db_worker.dialects.mariadb",
+    "postgresql": "isthmus_db_worker.dialects.postgresql",
+    "sqlite": "isthmus_db_worker.dialects.sqlite",
+}
 """Loaded by name: a worker starts with those drivers alone that it uses."""
 
 
@@ -68,6 +74,8 @@ class Dialect:
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
+    unnamed_primary_key: str | None = None
+    """What errors call a primary key that has no name."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
@@ -82,10 +90,24 @@ class Dialect:
         del error
         return None
 
-    def schemas(self, inspector: Inspector) -> list[str]:
-        """The schemas beside the default one that hold the users' own tables."""
-        default = inspector.default_schema_name
-        return [name for name in inspector.get_schema_names() if name not in (default, "information_schema")]
+    def columns(self, inspector: Inspector, table: str, schema: str | None) -> list[ReflectedColumn]:
+        """The columns of a table or view. Raises NoSuchTableError."""
+        return inspector.get_columns(table, schema)
+
+    def comments(self, inspector: Inspector, schema: str | None) -> dict[str, str]:
+        """What the database says about which of its tables and views."""
+        try:
+            found = inspector.get_multi_table_comment(schema, kind=ObjectKind.ANY, scope=ObjectScope.ANY)
+        except NotImplementedError:
+            return {}
+        return {name: comment["text"] for (_, name), comment in found.items() if comment["text"]}
+
+    def foreign_keys(
+        self, inspector: Inspector, schema: str | None
+    ) -> Iterable[tuple[str, ReflectedForeignKeyConstraint]]:
+        """Every foreign key of a schema, with the table that has it; no referred schema is the default one."""
+        found = inspector.get_multi_foreign_keys(schema, scope=ObjectScope.ANY)
+        return [(name, key) for (_, name), keys in found.items() for key in keys]
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """The type that values of a column are bound and fetched with."""

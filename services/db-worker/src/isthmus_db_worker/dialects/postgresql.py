@@ -1,6 +1,6 @@
 """PostgreSQL, through psycopg 3."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -11,7 +11,8 @@ from psycopg.types.string import TextLoader
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL
 from sqlalchemy.engine import URL, Engine, Inspector
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedForeignKeyConstraint
+from sqlalchemy.engine.reflection import ObjectScope
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
@@ -134,9 +135,14 @@ class PostgresqlDialect(Dialect):
         column = error.diag.column_name
         return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
 
-    def schemas(self, inspector: Inspector) -> list[str]:
-        """All but the system's own."""
-        return [name for name in super().schemas(inspector) if not name.startswith("pg_")]
+    def foreign_keys(
+        self, inspector: Inspector, schema: str | None
+    ) -> Iterable[tuple[str, ReflectedForeignKeyConstraint]]:
+        """Those of the default schema with the schemas that they refer to, whatever the search path finds without."""
+        found = inspector.get_multi_foreign_keys(
+            schema, scope=ObjectScope.ANY, postgresql_ignore_search_path=schema is None
+        )
+        return [(name, key) for (_, name), keys in found.items() for key in keys]
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Enumerations, ranges, addresses, domains …: text to and fro, which the server converts."""

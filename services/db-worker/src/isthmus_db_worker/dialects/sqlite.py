@@ -11,10 +11,9 @@ from decimal import Decimal
 from typing import Any, cast
 from urllib.parse import quote
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, Inspector
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
@@ -87,17 +86,6 @@ def _present_boolean(value: object) -> JsonValue:
     return bool(value) if value in (0, 1) else values.present(value)
 
 
-def _present_json(value: object) -> JsonValue:
-    try:
-        return msgspec.json.decode(value) if isinstance(value, str | bytes) else values.present(value)
-    except msgspec.DecodeError:
-        return values.present(value)
-
-
-def _encode_json(value: JsonValue) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 class SqliteDialect(Dialect):
     """SQLite."""
 
@@ -107,7 +95,7 @@ class SqliteDialect(Dialect):
         (sa.DateTime, Conversion("a date and time such as '2024-01-31 12:00:00'", _stored_moment)),
         (sa.Date, Conversion(values.DATE.noun, _stored_moment)),
         (sa.Time, Conversion(values.TIME.noun, _stored_time)),
-        (sa.JSON, Conversion(values.JSON.noun, _encode_json, _present_json, comparable=False)),
+        (sa.JSON, values.JSON_TEXT),
         *values.CONVERSIONS,
     )
 
@@ -136,11 +124,6 @@ class SqliteDialect(Dialect):
         if failure is None and str(error).startswith(("no such table", "no such column")):
             failure = Failure.CHANGED
         return Diagnosis(failure or Failure.OTHER, _named_columns(error))
-
-    def schemas(self, inspector: Inspector) -> list[str]:
-        """One file is one schema."""
-        del inspector
-        return []
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Only those types stay that do nothing to a value."""

@@ -1,0 +1,368 @@
+"""MariaDB and MySQL, through PyMySQL."""
+
+import re
+import socket
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import pymysql
+import sqlalchemy as sa
+from pymysql.constants import CR, FIELD_TYPE
+from pymysql.converters import conversions as pymysql_conversions
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import URL, Engine, Inspector
+from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedColumn, ReflectedForeignKeyConstraint
+from sqlalchemy.sql import operators
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from isthmus_db_worker import values
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Failure, Untyped
+from isthmus_db_worker.values import Conversion, JsonValue
+
+CONNECT_SECONDS = 5
+CANCEL_SECONDS = 5
+STATEMENT_SECONDS = 600
+"""No statement outlives this, even if the worker that sent it is gone; calls have nearer deadlines of their own."""
+
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+
+SQL_MODE = "TRADITIONAL,NO_AUTO_VALUE_ON_ZERO"
+"""Whatever does not fit is an error, and a key of 0 is 0."""
+
+FAILURES = {
+    Failure.UNREACHABLE: (
+        0, 1021, 1040, 1041, 1045, 1049, 1053, 1077, 1114, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1698,
+        1820, 1862, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2055, 4031,
+    ),
+    Failure.BUSY: (1020, 1205, 1213),
+    Failure.STOPPED: (1317, 1969, 3024),
+    Failure.FORBIDDEN: (1044, 1142, 1143, 1227, 1290, 1370, 1792, 1836),
+    Failure.CHANGED: (1051, 1054, 1146, 1356, 1412),
+    Failure.VALUE: (
+        1153, 1264, 1265, 1267, 1292, 1300, 1366, 1367, 1406, 1411, 1416, 1441, 1690, 3140, 3141, 3156, 3854, 4078,
+        4079,
+    ),
+    Failure.TAKEN: (1022, 1062, 1169, 1586),
+    Failure.REFERENCE: (1216, 1217, 1451, 1452),
+    Failure.MISSING: (1048, 1121, 1364, 1566),
+    Failure.RULE: (1369, 1644, 1906, 3819, 4025),
+}  # fmt: skip
+"""By error number; 0 is PyMySQL's for a connection that is closed."""
+_FAILURE_OF = {number: failure for failure, numbers in FAILURES.items() for number in numbers}
+
+_QUOTED = re.compile(r"'([^']*)'")
+_JSON_CHECK = re.compile(r"json_valid\(`(.+)`\)", re.IGNORECASE)
+_TIME = re.compile(r"-?\d{1,3}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?")
+
+
+class Single(UserDefinedType[float]):
+    """FLOAT, of which the server shows six digits unless it is asked for a double."""
+
+    cache_ok = True
+
+    def column_expression(self, colexpr: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+        """As exact as it is stored."""
+        return colexpr.op("+")(sa.literal_column("0e0"))
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[..., float | None]:
+        """What the column would make of the value, so that the two can meet."""
+        del dialect
+        return _stored_single
+
+
+class Bits(UserDefinedType[int]):
+    """BIT, which comes as bytes."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[..., int | None]:
+        """The number that the bits are."""
+        del dialect, coltype
+        return _bits
+
+
+class Words(UserDefinedType[str]):
+    """ENUM and SET: compared as text, so sorted as text too, and not by the places of their words."""
+
+    cache_ok = True
+
+    class comparator_factory(UserDefinedType.Comparator[str]):  # noqa: N801  (SQLAlchemy's name for it)
+        """The column as text, where one word may come before another."""
+
+        def operate(self, op: operators.OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:
+            if op in _ORDERING:
+                return op(sa.cast(self.expr, sa.String()), *other, **options)
+            return super().operate(op, *other, **options)
+
+
+_ORDERING = {
+    operators.asc_op, operators.desc_op, operators.lt, operators.le, operators.gt, operators.ge, operators.between_op,
+    operators.not_between_op,
+}  # fmt: skip
+
+PLAIN: tuple[type[TypeEngine[Any]], ...] = (
+    sa.Integer, sa.Numeric, sa.DateTime, sa.Date, sa.String, sa.LargeBinary, sa.BINARY, sa.VARBINARY,
+)  # fmt: skip
+"""The types whose values SQLAlchemy leaves as they are, or mends."""
+
+
+def _single(value: float) -> float:
+    """The nearest value with single precision."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def _bits(value: bytes | None) -> int | None:
+    return None if value is None else int.from_bytes(value, "big")
+
+
+def _stored_single(value: float | None) -> float | None:
+    return None if value is None else _single(value)
+
+
+def _present_single(value: object) -> JsonValue:
+    """The fewest digits that mean the stored value."""
+    if not isinstance(value, float):
+        return values.present(value)
+    return next((short for digits in range(6, 10) if _single(short := float(f"{value:.{digits}g}")) == value), value)
+
+
+def _parse_time(value: JsonValue) -> str:
+    """From -838:59:59 to 838:59:59."""
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError
+    return value
+
+
+def _present_utc(value: object) -> JsonValue:
+    return values.present(value.replace(tzinfo=UTC) if isinstance(value, datetime) else value)
+
+
+def _present_boolean(value: object) -> JsonValue:
+    return bool(value) if value in (0, 1) else values.present(value)
+
+
+def _some_of(allowed: Sequence[str]) -> Conversion:
+    """A SET: words in the order of its definition, with commas between them in the database."""
+
+    def parse(value: JsonValue) -> str:
+        words = cast("list[object]", value) if isinstance(value, list) else str(value).split(",") if value else []
+        if not all(word in allowed for word in words):
+            raise ValueError
+        return ",".join(word for word in allowed if word in words)
+
+    def present(value: object) -> JsonValue:
+        return value.split(",") if isinstance(value, str) and value else [] if value == "" else values.present(value)
+
+    return Conversion(f"a list of {', '.join(allowed)}", parse, present)
+
+
+BOOLEAN = Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)
+
+
+class MariadbDialect(Dialect):
+    """MariaDB and MySQL."""
+
+    unnamed_primary_key = "PRIMARY"
+    conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
+        (mysql.YEAR, values.INTEGER),
+        (mysql.BIT, values.UNSIGNED),
+        (mysql.FLOAT, Conversion(values.FLOAT.noun, values.FLOAT.parse, _present_single)),
+        (sa.TIMESTAMP, Conversion(values.ZONED.noun, values.MOMENT.parse, _present_utc)),
+        (sa.Time, Conversion(values.TIME.noun, _parse_time)),
+        (sa.Uuid, Conversion(values.IDENTIFIER.noun, lambda value: str(UUID(str(value))))),
+        (sa.JSON, values.JSON_TEXT),
+        *((kind, values.BYTES) for kind in (
+            sa.BINARY, sa.VARBINARY, mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB,
+        )),
+        *values.CONVERSIONS,
+    )  # fmt: skip
+
+    def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
+        """The server itself refuses to write on a read-only connection."""
+        engine = self._engine(url, size, read_only=read_only)
+
+        def connect(dialect: object, entry: object, arguments: object, parameters: dict[str, Any]) -> Connection:
+            del dialect, entry, arguments
+            connection = Connection(**parameters)
+            _set_up(connection, read_only=read_only)
+            return connection
+
+        event.listen(engine, "do_connect", connect)
+        return engine
+
+    def interrupt(self, connection: DBAPIConnection) -> None:
+        """Asks the server over a connection of its own; a server that is gone has stopped anyway."""
+        busy = cast("Connection", connection)
+        with suppress(pymysql.Error), Connection(**{**busy.parameters, "read_timeout": CANCEL_SECONDS}) as other:
+            other.cursor().execute(f"KILL QUERY {busy.thread_id()}")
+
+    def diagnose(self, error: BaseException) -> Diagnosis | None:
+        """By error number; the driver refuses values without one."""
+        if not isinstance(error, pymysql.Error):
+            return None
+        number, *words = error.args or (None,)
+        if not isinstance(number, int):
+            return Diagnosis(Failure.VALUE)
+        failure = _FAILURE_OF.get(number, Failure.OTHER)
+        quoted = _QUOTED.findall(str(words[0])) if words else []
+        if failure is Failure.TAKEN and quoted:
+            return Diagnosis(failure, constraint=quoted[-1].rpartition(".")[2])
+        if failure is Failure.MISSING and quoted:
+            return Diagnosis(failure, (quoted[0],))
+        return Diagnosis(failure)
+
+    def columns(self, inspector: Inspector, table: str, schema: str | None) -> list[ReflectedColumn]:
+        """MariaDB's JSON is text with a check; the width of an integer says nothing, but that 1 means a boolean."""
+        found = super().columns(inspector, table, schema)
+        checked = _json_columns(inspector, table, schema)
+        for column in found:
+            kind = column["type"]
+            if column["name"] in checked:
+                column["type"] = mysql.JSON()
+            elif isinstance(kind, sa.Integer) and not _is_boolean(kind):
+                cast("mysql.INTEGER", kind).display_width = None
+        return found
+
+    def comments(self, inspector: Inspector, schema: str | None) -> dict[str, str]:
+        """All in one question, where SQLAlchemy would ask for one table after the other."""
+        query = (
+            "select table_name, table_comment from information_schema.tables where table_schema = :schema "
+            "and table_type <> 'VIEW' and table_comment <> ''"
+        )
+        return {str(row[0]): str(row[1]) for row in _ask(inspector, query, schema)}
+
+    def foreign_keys(
+        self, inspector: Inspector, schema: str | None
+    ) -> Iterable[tuple[str, ReflectedForeignKeyConstraint]]:
+        """All in one question, as with comments."""
+        query = (
+            "select table_name, constraint_name, column_name, referenced_table_schema, referenced_table_name, "
+            "referenced_column_name from information_schema.key_column_usage where table_schema = :schema "
+            "and referenced_table_name is not null order by table_name, constraint_name, ordinal_position"
+        )
+        keys: dict[tuple[str, str], ReflectedForeignKeyConstraint] = {}
+        for table, name, column, to_schema, to_table, to_column in _ask(inspector, query, schema):
+            empty = ReflectedForeignKeyConstraint(
+                name=name, constrained_columns=[], referred_schema=to_schema, referred_table=to_table,
+                referred_columns=[],
+            )  # fmt: skip
+            key = keys.setdefault((table, name), empty)
+            key["constrained_columns"].append(column)
+            key["referred_columns"].append(to_column)
+        return [(table, key) for (table, _), key in keys.items()]
+
+    def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
+        """What PyMySQL gives and takes is right as it is, but for a few."""
+        if isinstance(reflected, mysql.ENUM | mysql.SET):
+            return Words()
+        if isinstance(reflected, mysql.FLOAT):
+            return Single()
+        if isinstance(reflected, mysql.BIT):
+            return Bits()
+        return reflected if isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Float) else Untyped()
+
+    def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
+        """What one type alone does not tell."""
+        if _is_boolean(reflected):
+            return BOOLEAN
+        if isinstance(reflected, mysql.SET):
+            return _some_of(reflected.values)
+        if isinstance(reflected, sa.Integer) and getattr(reflected, "unsigned", False):
+            return values.UNSIGNED
+        return super().conversion(reflected)
+
+
+class Connection(pymysql.connections.Connection):  # pyright: ignore[reportMissingTypeArgument]  (generic in the stubs)
+    """A connection that knows how another one like it is opened."""
+
+    def __init__(self, **parameters: Any) -> None:
+        self.parameters: Mapping[str, Any] = parameters
+        options: dict[str, Any] = {
+            "connect_timeout": CONNECT_SECONDS,
+            "sql_mode": SQL_MODE,
+            "conv": _CONVERSIONS,
+            **parameters,
+        }
+        if isinstance(password := options.get("password"), str):
+            options["password"] = password.encode()
+        super().__init__(**options)
+
+    def connect(self, sock: socket.socket | None = None) -> None:
+        """Over a socket that is closed when nobody answers, and that notices a peer that vanished."""
+        if sock is None:
+            try:
+                sock = self._open()
+            except OSError as error:
+                raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"nobody answers ({error})") from error
+        super().connect(sock)
+
+    def _open(self) -> socket.socket:
+        if self.unix_socket is None:
+            source = None if self.bind_address is None else (str(self.bind_address), 0)
+            opened = socket.create_connection((self.host, self.port), CONNECT_SECONDS, source)
+            for level, option, value in KEEPALIVE:
+                opened.setsockopt(level, option, value)
+            return opened
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.settimeout(CONNECT_SECONDS)
+        try:
+            opened.connect(str(self.unix_socket))
+        except OSError:
+            opened.close()
+            raise
+        self._secure = True
+        return opened
+
+
+_CONVERSIONS = {kind: convert for kind, convert in pymysql_conversions.items() if kind != FIELD_TYPE.TIME}
+"""Times stay text: they go beyond a day, and below nothing."""
+
+
+def _set_up(connection: Connection, *, read_only: bool) -> None:
+    limit = (
+        f"max_statement_time = {STATEMENT_SECONDS}"
+        if "MariaDB" in connection.get_server_info()
+        else f"max_execution_time = {STATEMENT_SECONDS * 1000}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION time_zone = '+00:00', {limit}")
+        if read_only:
+            cursor.execute("SET SESSION TRANSACTION READ ONLY")
+
+
+def _is_boolean(kind: TypeEngine[Any]) -> bool:
+    """BOOL is another word for TINYINT(1)."""
+    return (isinstance(kind, mysql.TINYINT) and kind.display_width == 1) or (
+        isinstance(kind, mysql.BIT) and kind.length == 1
+    )
+
+
+def _json_columns(inspector: Inspector, table: str, schema: str | None) -> set[str]:
+    if not getattr(inspector.dialect, "is_mariadb", False):
+        return set()
+    query = (
+        "select check_clause from information_schema.check_constraints where constraint_schema = :schema "
+        "and table_name = :table"
+    )
+    checks = [_JSON_CHECK.fullmatch(str(row[0])) for row in _ask(inspector, query, schema, table=table)]
+    return {check.group(1) for check in checks if check}
+
+
+def _ask(inspector: Inspector, query: str, schema: str | None, **parameters: str) -> Sequence[Sequence[Any]]:
+    connection = cast("sa.Connection", inspector.bind)
+    bound = {"schema": schema or inspector.default_schema_name, **parameters}
+    return [tuple(row) for row in connection.execute(sa.text(query), bound)]
+
+
+DIALECT = MariadbDialect()
