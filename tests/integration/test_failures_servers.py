@@ -35,7 +35,7 @@ async def test_after_the_bus_was_killed_all_are_back_and_the_catalog_is_whole_wi
     file = ledger(tmp_path)
     url = f"sqlite:///{file}"
     with db_worker(nats, tmp_path, ledger=url), db_worker(nats, tmp_path, ledger=url, extra=url):
-        async with running_gateway(nats) as gateway, under_load(gateway, "ledger", 2, 2) as load:
+        async with running_gateway(nats, call_timeout=8) as gateway, under_load(gateway, "ledger", 2, 2) as load:
             await until_listed(load.client, "extra")
             assert nats.process is not None
             nats.process.kill()
