@@ -28,7 +28,7 @@ bench: $(UV)  ## Calls per second and latency through the whole path
 	$(RUN) python tests/benchmarks/read.py $(ARGS)
 
 soak-failures: $(UV)  ## Kills, stops and restarts under load, and prints the figures of docs/operations.md
-	$(RUN) pytest -n 2 -rP $(ARGS) tests/integration/test_failures_*.py tests/e2e/test_launcher_killed.py
+	$(RUN) pytest -rP $(ARGS) tests/integration/test_failures_*.py tests/e2e/test_launcher_killed.py
 
 .tools/bin/uv:
 	python3 -m pip install --quiet --upgrade --target .tools 'uv>=0.13,<0.14' \
