@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx2
 
+from isthmus.launcher.ports import is_free
 from isthmus.launcher.state import Connection, read
 from stack import ISTHMUS, running_stack
 
@@ -79,16 +80,6 @@ def test_taken_ports_are_replaced_and_said(tmp_path: Path) -> None:
     finally:
         for server in taken:
             server.close()
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def test_one_service_that_dies_stops_all_with_its_last_lines(tmp_path: Path) -> None:

@@ -98,9 +98,8 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     try:
         yield Site(Origins.of(settings), sessions, key, publisher)
     finally:
-        while not publishing.done():  # a cancellation can get lost in nats.connect while no server answers
-            publishing.cancel()
-            await asyncio.wait([publishing], timeout=0.2)
+        publishing.cancel()
+        await asyncio.wait([publishing])
         engine.dispose()
 
 

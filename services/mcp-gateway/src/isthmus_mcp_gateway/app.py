@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -69,7 +69,7 @@ class Gateway:
         self.discovery.stop()
         self.inbox.close()
 
-    def reconnected(self) -> None:
+    async def reconnected(self) -> None:
         """The bus is back: what was missed meanwhile is read anew."""
         self.policy.start()
         self.discovery.forgive()
@@ -99,22 +99,14 @@ class Gateway:
 
 def create_app(settings: Settings) -> Litestar:
     """The ASGI application."""
-    gateway: Gateway | None = None
-    origins = Origins.of(settings)
+    client = bus.make_connection(settings)
+    gateway = Gateway(client, settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        nonlocal gateway
-
-        async def on_reconnect() -> None:
-            if gateway is not None:
-                gateway.reconnected()
-
-        client = bus.make_connection(settings)
-        gateway = Gateway(client, settings)
         app.state.gateway = gateway
         async with gateway.manager.run():
-            opening = asyncio.create_task(_open(client, gateway, settings, on_reconnect))
+            opening = asyncio.create_task(_open(client, gateway, settings))
             yield
             opening.cancel()
             await asyncio.wait([opening])
@@ -123,17 +115,16 @@ def create_app(settings: Settings) -> Litestar:
 
     @asgi(ENDPOINT_PATH, is_mount=True, copy_scope=True)
     async def mcp(scope: Scope, receive: Receive, send: Send) -> None:
-        if gateway is not None:
-            await gateway.gate(cast("Any", scope), cast("Any", receive), cast("Any", send))  # Litestar's names for ASGI
+        await gateway.gate(cast("Any", scope), cast("Any", receive), cast("Any", send))  # Litestar's names for ASGI
 
     def metadata(namespace: str) -> Response[dict[str, str | list[str]]]:
         """Protected resource metadata (RFC 9728): each URL names the resource that it was asked for."""
-        if gateway is None or gateway.policy.current.service(namespace) is None:
+        if gateway.policy.current.service(namespace) is None:
             return Response({"error": "not_found"}, status_code=404)
         return Response(
             {
-                "resource": origins.endpoint(namespace),
-                "authorization_servers": [origins.issuer],
+                "resource": gateway.origins.endpoint(namespace),
+                "authorization_servers": [gateway.origins.issuer],
                 "scopes_supported": gateway.discovery.catalog.scopes or list(DEFAULT_SCOPES),
                 "bearer_methods_supported": ["header"],
                 "resource_name": "Isthmus",
@@ -155,7 +146,7 @@ def create_app(settings: Settings) -> Litestar:
 
     @get("/readyz", sync_to_thread=False)
     def readyz() -> Response[dict[str, str]]:
-        ready = gateway is not None and gateway.ready
+        ready = gateway.ready
         return Response({"status": "ready" if ready else "starting"}, status_code=200 if ready else 503)
 
     return Litestar(
@@ -166,13 +157,11 @@ def create_app(settings: Settings) -> Litestar:
     )
 
 
-async def _open(
-    client: bus.Connection, gateway: Gateway, settings: Settings, on_reconnect: Callable[[], Awaitable[None]]
-) -> None:
+async def _open(client: bus.Connection, gateway: Gateway, settings: Settings) -> None:
     """Connects, however long that takes: until then the gateway answers that it is not ready."""
     try:
         # Nothing is buffered while the bus is away: a write must not run after its caller has given up.
-        await bus.connect(settings, USER, connection=client, pending_size=0, on_reconnect=on_reconnect)
+        await bus.connect(settings, USER, connection=client, pending_size=0, on_reconnect=gateway.reconnected)
         await gateway.start()
     except (ConfigurationError, NatsError) as error:
         lifetime.fail(f"the bus cannot be used: {error}")
