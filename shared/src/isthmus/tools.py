@@ -1,5 +1,6 @@
 """What a worker is made of: sources, tool functions, and the call that a tool function gets."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -57,6 +58,12 @@ class Call(Generic[T]):
     """How long the caller waits, from now on; the kit stops the function then."""
     progress: Callable[[float, float | None, str | None], Awaitable[None]]
     """Tells the caller how far the work is: done, total, message."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """The seconds of it that are left: what the function waits for should not be given more."""
+        return self.began + self.seconds - time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
     with explained(database, call.source.name):
         query = await plan(call, arguments.table, "read", lambda seen: _query(call, seen, arguments))
         page = _Page(query, arguments.limit)
-        await database.runner.read(query.statement, page.take)
+        await database.runner.read(query.statement, page.take, call.left)
     if page.more and not page.rows:
         raise TooLarge("One row alone is larger than an answer may be; name fewer columns.")
     return Rows(

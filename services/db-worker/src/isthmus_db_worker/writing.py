@@ -180,7 +180,7 @@ async def _plan(call: Call[Database], text: str, action: str, bind: Callable[[Vi
 async def _commit(call: Call[Database], seen: View, work: Callable[[Connection], R]) -> R:
     try:
         with explained(call.source.handle, call.source.name):
-            return await call.source.handle.runner.transaction(work)
+            return await call.source.handle.runner.transaction(work, call.left)
     except Violation as broken:
         raise broken.about(seen.table, seen.columns) from None
 
