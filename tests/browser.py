@@ -36,8 +36,8 @@ class Form(HTMLParser):
 class Browser:
     """Keeps cookies; follows redirects until they leave `inside`."""
 
-    def __init__(self, inside: str) -> None:
-        self.http = httpx2.AsyncClient(timeout=10)
+    def __init__(self, inside: str, cookies: httpx2.Cookies | None = None) -> None:
+        self.http = httpx2.AsyncClient(timeout=10, cookies=cookies)
         self.inside = inside
         self.page: httpx2.Response | None = None
 
