@@ -167,7 +167,7 @@ async def test_cancelling_a_task_stops_its_worker(nats: NatsServer) -> None:
 
 
 async def test_a_task_asks_and_goes_on_once_all_is_answered(nats: NatsServer) -> None:
-    both = {**TASKS, "elicitation": {}}
+    both: dict[str, Any] = {**TASKS, "elicitation": {}}
     async with task_gateway(nats) as (gateway, _):
         answer = await ask(gateway, "tools/call", {"name": "asks_twice", "arguments": {}}, capabilities=both)
         task = answer["result"]["taskId"]
@@ -187,8 +187,7 @@ async def test_a_task_asks_and_goes_on_once_all_is_answered(nats: NatsServer) ->
 async def test_a_task_is_its_callers_alone(nats: NatsServer) -> None:
     async with task_gateway(nats) as (gateway, _):
         created = await begin(gateway, "long_work")
-        for stranger in ({"sub": "bob"}, {"client_id": "another"}):
-            token = gateway.authority.token(**stranger)
+        for token in (gateway.authority.token(sub="bob"), gateway.authority.token(client_id="another")):
             answer = await look(gateway, created["taskId"], token=token)
             assert answer["error"]["code"] == INVALID
             cancelled = await ask(
