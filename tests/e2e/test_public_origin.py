@@ -122,9 +122,9 @@ def test_no_page_and_no_redirect_leaves_https_and_the_cookie_is_bound_to_the_hos
         assert {"Secure", "HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
         assert "domain" not in cookie.lower()
         who = {"email": connection.admin_email, "password": connection.admin_password}
-        answers.append(submit(client, answers[-1], published.origin, **who))
+        answers.append(submit(client, answers[-1], published.origin, who))
         answers.append(client.get(answers[-1].headers["location"]))
-        answers.append(submit(client, answers[-1], published.origin, decision="allow"))
+        answers.append(submit(client, answers[-1], published.origin, {"decision": "allow"}))
     assert [answer.status_code for answer in answers] == [303, 303, 200, 303, 200, 303]
     for answer in answers:
         assert "http://" not in answer.text + str(answer.headers)
@@ -173,14 +173,18 @@ def test_attempts_are_counted_by_the_address_that_the_tunnel_saw(published: Publ
 
         def attempt(forwarded: str) -> int:
             who = {"email": "nobody@example.com", "password": "wrong"}
-            return submit(client, page, published.origin, {"X-Forwarded-For": forwarded}, **who).status_code
+            return submit(client, page, published.origin, who, {"X-Forwarded-For": forwarded}).status_code
 
         assert [attempt(f"203.0.113.{number}, 198.51.100.1") for number in range(11)] == [403] * 10 + [429]
         assert attempt("198.51.100.2") == 403
 
 
 def submit(
-    client: httpx2.Client, page: httpx2.Response, origin: str, headers: dict[str, str] | None = None, **values: str
+    client: httpx2.Client,
+    page: httpx2.Response,
+    origin: str,
+    values: dict[str, str],
+    headers: dict[str, str] | None = None,
 ) -> httpx2.Response:
     """Sends the page's form as a browser does."""
     form = Form(page.text)
