@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -124,6 +125,8 @@ class Person:
     """The addresses that clients opened in the browser."""
     cookies: httpx2.Cookies | None = None
     """What the browser keeps: who is signed in types no password again."""
+    tls: ssl.SSLContext | bool = True
+    """Which certificates the client and the browser trust."""
     sign_ins: int = 0
     answer: str = ""
     """Where the browser was sent at the end: the redirect with the code."""
@@ -131,7 +134,7 @@ class Person:
     async def visit(self, url: str) -> None:
         """What happens in the browser that the client opens."""
         self.asked.append(url)
-        async with Browser(self.connection.issuer, self.cookies) as browser:
+        async with Browser(self.connection.issuer, self.tls, self.cookies) as browser:
             await browser.open(url)
             if self.cookies is None:
                 self.sign_ins += 1
@@ -163,7 +166,7 @@ class Person:
     @asynccontextmanager
     async def client(self, mode: str = "auto") -> AsyncGenerator[Client]:
         """An MCP client that does the whole OAuth flow when it must."""
-        async with httpx2.AsyncClient(auth=self.provider(), timeout=30) as http:
+        async with httpx2.AsyncClient(auth=self.provider(), timeout=30, verify=self.tls) as http:
             transport = streamable_http_client(self.connection.mcp_endpoint, http_client=http)
             async with Client(transport, mode=mode) as client:
                 yield client
