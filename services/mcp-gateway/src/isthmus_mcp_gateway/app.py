@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -15,28 +16,37 @@ from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, Streamable
 from mcp.server.transport_security import TransportSecuritySettings
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from sse_starlette.sse import AppStatus
 
 from isthmus import bus, lifetime
 from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
-from isthmus_mcp_gateway import sources_tool
+from isthmus_mcp_gateway import peers, sources_tool
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.endpoint import Endpoint
+from isthmus_mcp_gateway.forwarding import Forwarding
 from isthmus_mcp_gateway.gate import Gate
+from isthmus_mcp_gateway.hosting import Hosting
 from isthmus_mcp_gateway.inbox import USER, Inbox
+from isthmus_mcp_gateway.peers import SessionIds
 from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.settings import Settings
+from isthmus_mcp_gateway.streams import Streams
 from isthmus_mcp_gateway.tokens import Verifier
 
 logger = logging.getLogger("isthmus.gateway")
+
+CALLS_END_WITHIN = 10.0
+"""Seconds for calls that are under way when the gateway leaves."""
 
 
 class Gateway:
     """Everything that lives as long as the connection to the bus."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
+        self.settings = settings
         self.origins = Origins.of(settings)
         self.verifier = Verifier(self.origins.issuer)
         self.inbox = Inbox(client)
@@ -45,26 +55,52 @@ class Gateway:
         self.endpoint = Endpoint(
             self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout
         )
-        self.manager = StreamableHTTPSessionManager(
-            self.endpoint.server(), security_settings=_transport_security(self.origins)
-        )
-        self.gate = Gate(
+        security = _transport_security(self.origins)
+        self.manager = StreamableHTTPSessionManager(self.endpoint.server(), security_settings=security)
+        self.streams = Streams()
+        gateway_id = peers.new_id()
+        mcp = SessionIds(
             AuthContextMiddleware(StreamableHTTPASGIApp(self.manager)),  # pyright: ignore[reportArgumentType]
+            gateway_id,
+        )
+        self.forwarding = Forwarding(self.inbox, gateway_id, mcp, security)
+        self.hosting = Hosting(client, gateway_id, self.streams.ending(mcp))
+        self.gate = Gate(
+            self.streams.ending(self.forwarding),
             self.origins,
             self.verifier,
             lambda: self.policy.current,
             lambda: self.discovery.catalog,
         )
+        self.leaving = False
+        """Load balancers are to look elsewhere."""
         self._telling: set[asyncio.Task[None]] = set()
+        self._calls_end = float("inf")
 
     async def start(self) -> None:
         """Begins to follow policy and catalog."""
         await self.inbox.open()
         self.policy.start()
         await self.discovery.start()
+        await self.forwarding.open()
+        await self.hosting.open()
+
+    async def leave(self) -> None:
+        """Calls go on, for CALLS_END_WITHIN; streams without an end of their own end, and sessions are unknown."""
+        self.leaving = True
+        self._calls_end = min(self._calls_end, time.monotonic() + CALLS_END_WITHIN)
+        await self.hosting.leave()
+        self.endpoint.listen.close()
+        self.streams.end()
+
+    async def finish(self) -> None:
+        """Waits for the calls that other gateways forwarded here."""
+        await self.leave()
+        await self.hosting.finish(self._calls_end - time.monotonic())
 
     def stop(self) -> None:
         """Ends what `start` began."""
+        self.forwarding.close()
         self.policy.stop()
         self.discovery.stop()
         self.inbox.close()
@@ -77,8 +113,13 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether policy and catalog have been read once, and the bus is there."""
-        return self.inbox.client.is_connected and self.policy.ready.is_set() and self.discovery.ready.is_set()
+        """Whether policy and catalog have been read once, the bus is there, and this gateway is not about to end."""
+        return (
+            not self.leaving
+            and self.inbox.client.is_connected
+            and self.policy.ready.is_set()
+            and self.discovery.ready.is_set()
+        )
 
     def _catalog_changed(self) -> None:
         self.endpoint.views.forget()
@@ -99,6 +140,7 @@ class Gateway:
 
 def create_app(settings: Settings) -> Litestar:
     """The ASGI application."""
+    AppStatus.disable_automatic_graceful_drain()  # at a signal it would cut the streams that answer calls
     client = bus.make_connection(settings)
     gateway = Gateway(client, settings)
 
@@ -110,6 +152,7 @@ def create_app(settings: Settings) -> Litestar:
             yield
             opening.cancel()
             await asyncio.wait([opening])
+            await gateway.finish()
             gateway.stop()
         await client.close()
 
@@ -146,8 +189,9 @@ def create_app(settings: Settings) -> Litestar:
 
     @get("/readyz", sync_to_thread=False)
     def readyz() -> Response[dict[str, str]]:
-        ready = gateway.ready
-        return Response({"status": "ready" if ready else "starting"}, status_code=200 if ready else 503)
+        if gateway.ready:
+            return Response({"status": "ready"})
+        return Response({"status": "leaving" if gateway.leaving else "starting"}, status_code=503)
 
     return Litestar(
         [mcp, default_metadata, service_metadata, healthz, readyz],
