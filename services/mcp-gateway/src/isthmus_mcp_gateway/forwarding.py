@@ -65,17 +65,18 @@ class Forward:
 
     async def relay(self) -> None:
         """Passes the response on to the client."""
-        async for kind, body in self._arrived:
-            if kind == "start":
-                start = msgspec.msgpack.decode(body, type=Start)
-                self._is_stream = any(v.startswith(b"text/event-stream") for n, v in start.headers if n == _TYPE)
-                self.started = True
-                await self._send({"type": "http.response.start", "status": start.status, "headers": start.headers})
-            else:
-                await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            self._taken += 1
-            if self._taken - self._told >= WINDOW // 2:
-                await self.tell()
+        with self._arrived:
+            async for kind, body in self._arrived:
+                if kind == "start":
+                    start = msgspec.msgpack.decode(body, type=Start)
+                    self._is_stream = any(v.startswith(b"text/event-stream") for n, v in start.headers if n == _TYPE)
+                    self.started = True
+                    await self._send({"type": "http.response.start", "status": start.status, "headers": start.headers})
+                else:
+                    await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                self._taken += 1
+                if self._taken - self._told >= WINDOW // 2:
+                    await self.tell()
         if self.started and (self.failure is None or self._is_stream):  # a stream of events may end anywhere
             self.complete = self.failure is None
             await self._send({"type": "http.response.body", "body": b""})
