@@ -87,6 +87,8 @@ class Gateway:
     authority: Authority
     app: Litestar | None = None
     """What serves it, where that is this process."""
+    host: str = ""
+    """What its clients send as `Host`, if not where they connect to."""
 
     @property
     def mcp(self) -> str:
@@ -96,7 +98,8 @@ class Gateway:
     async def client(self, mode: str = "auto", path: str = "/mcp", **options: Any) -> AsyncGenerator[Client]:
         """The SDK's client with ann's token, or with `token=`."""
         token = options.pop("token", None) or self.authority.token()
-        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+        headers = {"Authorization": f"Bearer {token}", **({"Host": self.host} if self.host else {})}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
             transport = streamable_http_client(self.url + path, http_client=http)
             async with Client(transport, mode=mode, **options) as client:
                 yield client

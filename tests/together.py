@@ -43,6 +43,10 @@ class Together:
         """Both, as clients see them."""
         return Gateway(self.front.url, self.authority)
 
+    def alone(self, gateway: Gateway) -> Gateway:
+        """One of them, reached without the load balancer by clients that say the name which all have."""
+        return Gateway(gateway.url, self.authority, host=self.front.url.removeprefix("http://"))
+
 
 @asynccontextmanager
 async def together(nats: NatsServer, choose: Choose | None = None, call_timeout: float = 5) -> AsyncGenerator[Together]:
@@ -114,7 +118,7 @@ class Session:
 @asynccontextmanager
 async def session(both: Together, at: Gateway, token: str = "") -> AsyncGenerator[Session]:
     """A session that begins at the gateway."""
-    async with httpx2.AsyncClient(timeout=10) as http:
+    async with httpx2.AsyncClient(timeout=20) as http:
         opened = Session(http, both.front.url.removeprefix("http://"), token or both.authority.token())
         answer = await opened.post(at, INITIALIZE)
         assert answer.status_code == 200, answer.text
