@@ -53,7 +53,7 @@ class Worker(Generic[T]):
 
     def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
         """`argument` is what the tools call the argument that names a source, such as `database`."""
-        if not subjects.is_name(kind):
+        if not subjects.is_kind(kind):
             raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
         self._toolbox = Toolbox[T](kind, argument, version)
         self._configured: ConfiguredSources[T] | None = None
