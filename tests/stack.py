@@ -121,6 +121,8 @@ class Person:
     scopes: list[str] | None = None
     """The scopes that are left checked on the consent page; None: all that were asked for."""
     sign_ins: int = 0
+    consent: str = ""
+    """The page that asked for consent."""
     answer: str = ""
     """Where the browser was sent at the end: the redirect with the code."""
 
@@ -130,6 +132,7 @@ class Person:
         async with Browser(self.connection.issuer) as browser:
             await browser.open(url)
             await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
+            self.consent = browser.page.text if browser.page is not None else ""
             only = None if self.scopes is None else {"scope": self.scopes}
             self.answer = await browser.submit(only=only, decision="allow")
 

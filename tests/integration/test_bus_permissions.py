@@ -58,6 +58,11 @@ def answers(kind: str) -> frozenset[str]:
     )
 
 
+def updates(kind: str) -> frozenset[str]:
+    """How a worker says that a resource of one of its sources is another."""
+    return frozenset({f"isthmus.updated.{kind}.shop"})
+
+
 MAY_PUBLISH: dict[str, frozenset[str]] = {
     "auth": READS
     | ASKS
@@ -91,10 +96,16 @@ MAY_PUBLISH: dict[str, frozenset[str]] = {
         "_INBOX_gateway.db.connection.random",
         "_INBOX_gateway.file.connection.random",
         "_INBOX_gateway.srv.connection.random",
+        "_INBOX_gateway.git.connection.random",
+        "_INBOX_gateway.peer.connection.random",
         "_INBOX_gateway.jetstream",
+        "_INBOX_gateway.jetstream.random",
+        subjects.call("git", "site", "list_commits"),
+        subjects.tools("git", "digest"),
     },
     "db_worker": answers("db"),
     "file_worker": answers("file"),
+    "worker": answers("git") | updates("git"),
     "ops": ASKS,
 }
 """Everything that a user may publish, with one example of each kind."""
@@ -122,7 +133,11 @@ NOBODY_PUBLISHES = frozenset(
         "_INBOX_db_worker.random",
         "_INBOX.random",
         "isthmus.other",
+        "isthmus.updated",
+        "isthmus.updated.git",
     }
+    | updates("db")
+    | updates("file")
 )
 
 SUBJECTS = sorted(NOBODY_PUBLISHES.union(*MAY_PUBLISH.values()))
@@ -144,6 +159,12 @@ def hears(kind: str) -> frozenset[str]:
     )
 
 
+WILDCARDS = frozenset(
+    {"isthmus.call.>", "isthmus.call.*.shop.*", "isthmus.tools.>", "$SRV.PING.>", "$SRV.INFO.*.*", "$SRV.STATS.*"}
+)
+"""What `worker` may subscribe to and hears only its part of."""
+
+
 MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
     "auth": frozenset({"_INBOX_auth.>", subjects.CATALOG_CHANGED}),
     "gateway": frozenset(
@@ -156,14 +177,15 @@ MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
     ),
     "db_worker": hears("db"),
     "file_worker": hears("file"),
+    "worker": (hears("git") - {"_INBOX_git_worker.>"}) | {"_INBOX_worker.>"} | WILDCARDS,
     "ops": frozenset({"_INBOX_ops.>"}),
 }
 
 NOBODY_SUBSCRIBES = frozenset(
     {
-        *(">", "*", "*.>", "isthmus.>", "isthmus.call.>", "isthmus.call.*.shop.*", "isthmus.audit.>"),
-        *("$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", f"{KV}.>", "$SYS.>", "$SRV.>", "$SRV.INFO.*.*"),
-        *("_INBOX.>", "_INBOX_sys.>"),
+        *(">", "*", "*.>", "isthmus.>", "isthmus.*.>", "isthmus.audit.>"),
+        *("$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", f"{KV}.>", "$SYS.>", "$SRV.>", "$SRV.*"),
+        *("_INBOX.>", "_INBOX_sys.>", "_INBOX_git_worker.>", "$SRV.*.db-worker", "$SRV.*.file-worker.>"),
     }
 )
 LISTENED = sorted(NOBODY_SUBSCRIBES.union(*MAY_SUBSCRIBE.values()))
@@ -300,6 +322,37 @@ async def test_a_worker_hears_no_call_of_another_kind_and_cannot_answer_it(spied
         assert stolen.pending_msgs == 0
 
 
+async def test_a_worker_of_a_kind_of_its_own_hears_and_takes_nothing_of_databases_and_files(spied: NatsServer) -> None:
+    """The bus lets its wildcards in; what is denied does not come, and in a queue group another member has it."""
+    async with (
+        connected(spied, "gateway") as gateway,
+        connected(spied, "db_worker") as owner,
+        connected(spied, "worker") as thief,
+    ):
+        heard: list[str] = []
+
+        async def on_message(message: Msg) -> None:
+            heard.append(message.subject)
+
+        for subject in WILDCARDS:
+            for queue in ("", "shop"):
+                await thief.client.subscribe(subject, queue=queue, cb=on_message)
+        assert not await thief.refused()
+        calls = await owner.client.subscribe(subjects.calls("db", "shop"), queue="shop")
+        await settled(owner.client)
+        for _ in range(50):
+            await gateway.client.publish(subjects.call("db", "shop", "query_table"), b"secret")
+            await gateway.client.publish(subjects.call("file", "shop", "read_file"), b"secret")
+        for subject in ("$SRV.INFO.db-worker.x", "$SRV.PING.file-worker", subjects.tools("db", "digest")):
+            await gateway.client.publish(subject)
+        await gateway.client.publish(own := subjects.call("git", "shop", "list_commits"))
+        await settled(gateway.client)
+        for _ in range(50):
+            assert (await calls.next_msg(1)).data == b"secret"
+        await settled(thief.client)
+        assert set(heard) == {own}
+
+
 async def test_policy_is_written_by_auth_alone_and_read_by_gateways_alone(spied: NatsServer) -> None:
     async with connected(spied, "auth") as auth, connected(spied, "gateway") as gateway:
         bucket = await auth.client.jetstream().create_key_value(bucket=policy.BUCKET, history=1, direct=True)
@@ -307,7 +360,7 @@ async def test_policy_is_written_by_auth_alone_and_read_by_gateways_alone(spied:
         reading = await gateway.client.jetstream().key_value(policy.BUCKET)
         assert (await reading.get("role.x")).value == b"true"
 
-        for name in ("gateway", "db_worker", "file_worker", "ops"):
+        for name in ("gateway", "db_worker", "file_worker", "worker", "ops"):
             async with connected(spied, name) as user:
                 for headers in ({}, {"KV-Operation": "DEL"}, {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}):
                     await user.client.publish(f"{KV}.role.x", b"forged", headers=headers)

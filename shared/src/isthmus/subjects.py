@@ -5,6 +5,12 @@ import re
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """What the name of a source, a tool or a kind of worker matches, whole."""
 
+BUILT_IN = ("db", "file")
+"""The kinds of the product's own workers: each has a NATS user of its own."""
+
+RESERVED = ("srv", "peer")
+"""No kinds of workers: in a gateway's inbox they stand for `$SRV`, and for other gateways."""
+
 CATALOG_CHANGED = "isthmus.catalog.changed"
 """Worker → gateways and auth: a worker started, changed or is leaving. A hint: it may be lost."""
 
@@ -50,3 +56,8 @@ def srv(verb: str, service: str = "", instance: str = "") -> str:
 def is_name(text: str) -> bool:
     """Whether `text` may stand as a source, tool or kind in a subject."""
     return NAME.fullmatch(text) is not None
+
+
+def is_kind(text: str) -> bool:
+    """Whether `text` may stand as the kind of a worker in a subject."""
+    return is_name(text) and text not in RESERVED

@@ -19,15 +19,15 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from isthmus import definitions, lifetime, logs, subjects
+from isthmus import definitions, lifetime, logs, scopes, subjects
 from isthmus.definitions import Annotations, Definition
-from isthmus.errors import ConfigurationError
+from isthmus.errors import ConfigurationError, NotFound, ToolError
 from isthmus.reloading import ConfiguredSources
 from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Result, Source, Tool, Toolbox
 
-__all__ = ["Call", "ConfiguredSources", "Result", "Source", "Worker", "WorkerSettings"]
+__all__ = ["Call", "ConfiguredSources", "NotFound", "Result", "Source", "ToolError", "Worker", "WorkerSettings"]
 
 T = TypeVar("T")
 A = TypeVar("A", bound=msgspec.Struct)
@@ -39,7 +39,7 @@ class Worker(Generic[T]):
 
     def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
         """`argument` is what the tools call the argument that names a source, such as `database`."""
-        if not subjects.is_name(kind):
+        if not subjects.is_kind(kind):
             raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
         self._toolbox = Toolbox[T](kind, argument, version)
         self._configured: ConfiguredSources[T] | None = None
@@ -68,6 +68,10 @@ class Worker(Generic[T]):
             name: str = function.__name__
             if not subjects.is_name(name):
                 raise ConfigurationError(f"{name!r} cannot be the name of a tool.")
+            if not scopes.belongs_to(scope, self._toolbox.kind):
+                raise ConfigurationError(
+                    f"The tool {name} cannot have the scope {scope!r}; it is {scopes.use_of(self._toolbox.kind)!r}."
+                )
             hints = typing.get_type_hints(function)
             answer = hints.pop("return")
             _, arguments = hints.values()

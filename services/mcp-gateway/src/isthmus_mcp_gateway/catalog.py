@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from isthmus import subjects
+from isthmus import scopes, subjects
 from isthmus.advertising import Advertisement
 from isthmus.definitions import Definition, DefinitionSet
 
@@ -71,7 +71,8 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
     """The catalog of these offers. `reserved` names belong to the gateway itself.
 
     A source whose workers disagree about its target is shown with the problem and has no tools. A tool's name belongs
-    to the first kind, in order, that has it; of several definitions the highest version is shown, ties by digest.
+    to `db` or `file` before any other kind, else to the first in order; of several definitions the highest version is
+    shown, ties by digest. A tool whose scope is not its kind's does not count.
     """
     by_source: defaultdict[str, list[Offer]] = defaultdict(list)
     for offer in offers:
@@ -86,13 +87,13 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
             if (definitions := sets.get(digest)) is None:
                 continue
             for definition in definitions.tools:
-                if subjects.is_name(definition.name):
+                if subjects.is_name(definition.name) and scopes.belongs_to(definition.scope, source.kind):
                     found[definition.name].append(
                         (source.kind, _version(definitions.version), digest, definition, source.name)
                     )
     tools: dict[str, CatalogTool] = {}
     for name in sorted(found.keys() - set(reserved)):
-        kind = min(entry[0] for entry in found[name])
+        kind = min((entry[0] for entry in found[name]), key=lambda kind: (kind not in subjects.BUILT_IN, kind))
         entries = [entry for entry in found[name] if entry[0] == kind]
         shown = max(entries, key=lambda entry: (entry[1], entry[2]))
         tools[name] = CatalogTool(shown[3], kind, tuple(sorted({entry[4] for entry in entries})))
