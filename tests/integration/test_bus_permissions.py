@@ -50,17 +50,13 @@ def answers(kind: str) -> frozenset[str]:
     return frozenset(
         {
             subjects.CATALOG_CHANGED,
+            subjects.updated(kind, "shop"),
             f"_INBOX_gateway.{kind}.connection.random",
             "_INBOX_gateway.srv.connection.random",
             "_INBOX_auth.srv.random",
             "_INBOX_ops.random",
         }
     )
-
-
-def updates(kind: str) -> frozenset[str]:
-    """How a worker says that a resource of one of its sources is another."""
-    return frozenset({f"isthmus.updated.{kind}.shop"})
 
 
 MAY_PUBLISH: dict[str, frozenset[str]] = {
@@ -105,7 +101,7 @@ MAY_PUBLISH: dict[str, frozenset[str]] = {
     },
     "db_worker": answers("db"),
     "file_worker": answers("file"),
-    "worker": answers("git") | updates("git"),
+    "worker": answers("git"),
     "ops": ASKS,
 }
 """Everything that a user may publish, with one example of each kind."""
@@ -136,8 +132,6 @@ NOBODY_PUBLISHES = frozenset(
         "isthmus.updated",
         "isthmus.updated.git",
     }
-    | updates("db")
-    | updates("file")
 )
 
 SUBJECTS = sorted(NOBODY_PUBLISHES.union(*MAY_PUBLISH.values()))
@@ -172,6 +166,7 @@ MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
             "_INBOX_gateway.>",
             "_INBOX_gateway.db.connection.*",
             subjects.CATALOG_CHANGED,
+            subjects.updated("*", "*"),
             subjects.gateway("g1", "session"),
         }
     ),

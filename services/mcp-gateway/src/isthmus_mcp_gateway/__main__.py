@@ -18,7 +18,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gateway: Gateway | None = getattr(self.config.app.state, "gateway", None)  # pyright: ignore
         if gateway is not None:
-            gateway.endpoint.listen.close()
+            gateway.endpoint.listeners.streams.close()
         super().handle_exit(sig, frame)
 
 

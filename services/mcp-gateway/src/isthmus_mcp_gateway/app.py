@@ -14,9 +14,10 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from isthmus import bus, lifetime
+from isthmus import bus, lifetime, policy, subjects
 from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
@@ -46,7 +47,7 @@ class Gateway:
             self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout
         )
         self.manager = StreamableHTTPSessionManager(
-            self.endpoint.server(), security_settings=_transport_security(self.origins)
+            self.endpoint.server(self.origins.issuer), security_settings=_transport_security(self.origins)
         )
         self.gate = Gate(
             AuthContextMiddleware(StreamableHTTPASGIApp(self.manager)),  # pyright: ignore[reportArgumentType]
@@ -60,6 +61,7 @@ class Gateway:
     async def start(self) -> None:
         """Begins to follow policy and catalog."""
         await self.inbox.open()
+        await self.inbox.client.subscribe(subjects.updated("*", "*"), cb=self._resource_updated)
         self.policy.start()
         await self.discovery.start()
 
@@ -80,19 +82,26 @@ class Gateway:
         """Whether policy and catalog have been read once, and the bus is there."""
         return self.inbox.client.is_connected and self.policy.ready.is_set() and self.discovery.ready.is_set()
 
+    async def _resource_updated(self, message: Msg) -> None:
+        _, _, kind, source = message.subject.split(".", 3)
+        with contextlib.suppress(UnicodeDecodeError):
+            await self.endpoint.resource_updated(kind, source, message.data.decode())
+
     def _catalog_changed(self) -> None:
         self.endpoint.views.forget()
         self._tell()
 
     def _policy_changed(self, section: str) -> None:
         self.endpoint.views.forget()
-        if section in ("", "jwks"):
+        if section in ("", policy.JWKS):
             self.verifier.use_keys(self.policy.current.keys)
+        if section in ("", policy.STATE_KEY):
+            self.endpoint.seal.use_keys(self.policy.current.state_keys)
         if section in ("", "service", "role", "user"):
             self._tell()
 
     def _tell(self) -> None:
-        task = asyncio.create_task(self.endpoint.changed())
+        task = asyncio.create_task(self.endpoint.listeners.lists_changed())
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
