@@ -39,7 +39,7 @@ class ToolDefinition(Definition, frozen=True, rename="camel", omit_defaults=True
     output_schema: JsonSchema | msgspec.UnsetType = msgspec.UNSET
     annotations: Annotations
     task_support: Literal["forbidden", "optional", "required"] = "forbidden"
-    """Whether the call may run as a task (the extension `io.modelcontextprotocol/tasks`), or must."""
+    """Whether a call may become a task (the extension `io.modelcontextprotocol/tasks`), or must."""
 
 
 class PromptArgument(msgspec.Struct, frozen=True, omit_defaults=True):

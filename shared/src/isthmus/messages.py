@@ -19,7 +19,7 @@ VERSION_HEADER = "Isthmus-Version"
 TIMEOUT_HEADER = "Isthmus-Timeout"
 """Milliseconds that the caller still waits, counted from arrival: clocks need not agree."""
 FRAME_HEADER = "Isthmus-Frame"
-"""On what comes before the final reply: `working`, `progress` or `log`."""
+"""On what comes before the final reply: `working`, `progress`, `log`, or `task`: the call takes longer."""
 WORKER_HEADER = "Isthmus-Worker"
 """On every frame: the id of the service instance that works on the call."""
 CODE_HEADER = "Isthmus-Error"
@@ -27,7 +27,7 @@ CODE_HEADER = "Isthmus-Error"
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_HEADER = "Nats-Service-Error"
 
-Frame = Literal["working", "progress", "log"]
+Frame = Literal["working", "progress", "log", "task"]
 Method = Literal["tools/call", "prompts/get", "resources/read", "completion/complete"]
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 """The severities of RFC 5424, least first, as MCP spells them."""

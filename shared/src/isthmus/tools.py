@@ -83,6 +83,13 @@ class Call(Generic[T]):
         """Writes any JSON value to the client's log; the client says from what level on it listens."""
         await self.wire.frame("log", msgspec.json.encode(Log(level, data, logger)))
 
+    async def become_task(self) -> None:
+        """Says that this takes longer: a client that knows tasks gets one now, and its result later.
+
+        Only for tools that declare `task_support`; other clients go on waiting, within the time of a call.
+        """
+        await self.wire.frame("task", b"")
+
     async def updated(self, uri: str) -> None:
         """Tells the clients that follow this resource that it changed."""
         await self.wire.updated(uri)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -38,13 +39,14 @@ class Gateway:
     """Everything that lives as long as the connection to the bus."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
+        self.id = secrets.token_hex(6)
         self.origins = Origins.of(settings)
         self.verifier = Verifier(self.origins.issuer)
         self.inbox = Inbox(client)
         self.discovery = Discovery(client, self.inbox, self._catalog_changed, frozenset({sources_tool.NAME}))
         self.policy = PolicyWatch(client, self._policy_changed)
         self.endpoint = Endpoint(
-            self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout
+            self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout, self.id
         )
         self.manager = StreamableHTTPSessionManager(
             self.endpoint.server(self.origins.issuer), security_settings=_transport_security(self.origins)
@@ -67,6 +69,7 @@ class Gateway:
 
     def stop(self) -> None:
         """Ends what `start` began."""
+        self.endpoint.tasks.end()
         self.policy.stop()
         self.discovery.stop()
         self.inbox.close()

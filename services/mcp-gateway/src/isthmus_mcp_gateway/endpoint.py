@@ -28,6 +28,7 @@ from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.relay import Called, Inputs, Relay, logged
 from isthmus_mcp_gateway.seal import Seal
 from isthmus_mcp_gateway.targets import Completing, Target
+from isthmus_mcp_gateway.tasks import Tasks
 from isthmus_mcp_gateway.tokens import Claims
 from isthmus_mcp_gateway.views import View, Views, routing_argument
 
@@ -49,13 +50,16 @@ _FRESH = CacheHint(ttl_ms=0, scope="private")
 class Endpoint:
     """The handlers."""
 
-    def __init__(self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float) -> None:
+    def __init__(
+        self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float, gateway_id: str
+    ) -> None:
         self.views = Views((sources_tool.TOOL,))
         self.listeners = Listeners()
         self.seal = Seal()
         self._discovery = discovery
         self._policy = policy
         self._relay = Relay(calls, policy, call_timeout)
+        self.tasks = Tasks(self._relay, gateway_id, lambda context: self._view(context)[0])
 
     def server(self, issuer: str) -> Server[Any]:
         """The SDK's server with these handlers."""
@@ -85,6 +89,7 @@ class Endpoint:
             get_tool_input_schema=self._input_schema,
         )
         server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self.set_level)
+        self.tasks.offer(server)
         server.middleware += [self._track_session, self.seal.boundary(issuer)]
         return server
 
@@ -245,7 +250,10 @@ class Endpoint:
                 },
                 params.request_state or "",
             )
-        return await self._relay.run(context, target, called, inputs, self.listeners.least(context))
+        least = self.listeners.least(context)
+        if self.tasks.may_begin(context, target):
+            return await self.tasks.run(context, target, called, inputs, least)
+        return await self._relay.run(context, target, called, inputs, least)
 
     def _view(self, context: Context) -> tuple[Claims, View]:
         request = context.request

@@ -47,6 +47,20 @@ class Called:
     name: str = "unknown tool"
     source: str = ""
     outcome: str = "failed"
+    line: logs.CallLine = field(default_factory=logs.CallLine)
+
+    def write(self) -> None:
+        """The line in the log."""
+        claims = self.claims
+        self.line.log(
+            logger,
+            logging.INFO,
+            self.name,
+            self.source,
+            self.outcome,
+            principal=claims.sub,
+            namespace=claims.service,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class Inputs:
 @asynccontextmanager
 async def logged(claims: Claims) -> AsyncGenerator[Called]:
     """One line of the log for one call, whatever comes of it."""
-    called, line = Called(claims), logs.CallLine()
+    called = Called(claims)
     token = logs.current_call.set(called.id)
     try:
         yield called
@@ -71,15 +85,7 @@ async def logged(claims: Claims) -> AsyncGenerator[Called]:
         called.outcome = "cancelled"
         raise
     finally:
-        line.log(
-            logger,
-            logging.INFO,
-            called.name,
-            called.source,
-            called.outcome,
-            principal=claims.sub,
-            namespace=claims.service,
-        )
+        called.write()
         logs.current_call.reset(token)
 
 
@@ -124,6 +130,7 @@ class Relay:
         client: ClientCan,
         on_frame: OnFrame | None = None,
         traceparent: str = "",
+        seconds: float | None = None,
     ) -> bytes:
         """One round: the worker's result in JSON, which may be questions. Raises CallError, or ToolError."""
         called.name, called.source = target.name, target.source_id
@@ -142,7 +149,7 @@ class Relay:
                 client=client,
                 answers=dict(inputs.answers),
                 state=inputs.state,
-                seconds=self._call_timeout,
+                seconds=self._call_timeout if seconds is None else seconds,
                 traceparent=traceparent,
                 id=called.id,
             ),
