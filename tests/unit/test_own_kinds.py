@@ -1,11 +1,20 @@
 """What a kind of worker of one's own may be called and ask for."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
 from isthmus.scopes import describe, is_scope
 from isthmus.worker import Call, Worker
+
+
+class Repository(msgspec.Struct):
+    """One source."""
+
+    path: str
 
 
 class Nothing(msgspec.Struct):
@@ -36,6 +45,16 @@ def test_a_tool_asks_for_the_scope_of_its_kind(scope: str) -> None:
 )
 def test_not_everything_with_use_is_a_scope(text: str) -> None:
     assert not is_scope(text)
+
+
+def test_a_kind_of_ones_own_has_sources_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "repositories.toml"
+    environ = {"ISTHMUS_CONFIG": str(file), "ISTHMUS_REPOSITORIES": '{"b": {"path": "./b"}}'}
+    file.write_text("[repositories.a]\npath = './a'\n")
+    found = read_sources("repositories", Repository, environ)
+    assert found == {"a": Repository("./a"), "b": Repository("./b")}
+    with pytest.raises(ConfigurationError, match="unknown section"):
+        read_sources("databases", Repository, environ)
 
 
 def test_the_scope_of_a_kind_is_told_in_words() -> None:
