@@ -7,6 +7,7 @@ import pytest
 
 from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
+from isthmus.launcher.state import DataFolder, write
 from isthmus.scopes import describe, is_scope
 from isthmus.worker import Call, Worker
 
@@ -61,3 +62,14 @@ def test_the_scope_of_a_kind_is_told_in_words() -> None:
     assert is_scope("git:use")
     assert describe("git:use") == "Use the git tools"
     assert describe("data:read") == "Read the schemas and rows of databases"
+
+
+def test_a_data_folder_of_an_earlier_version_gets_the_password_of_the_new_user(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    before = folder.secrets()
+    del before.nats_passwords["worker"]
+    write(folder.secrets_file, before)
+    after = folder.secrets()
+    assert after.nats_passwords.pop("worker").startswith("p")
+    assert after == before
+    assert "worker" in folder.secrets().nats_passwords
