@@ -124,6 +124,8 @@ class Person:
     tls: ssl.SSLContext | bool = True
     """Which certificates the client and the browser trust."""
     sign_ins: int = 0
+    consent: str = ""
+    """The page that asked for consent."""
     answer: str = ""
     """Where the browser was sent at the end: the redirect with the code."""
 
@@ -133,6 +135,7 @@ class Person:
         async with Browser(self.connection.issuer, self.tls) as browser:
             await browser.open(url)
             await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
+            self.consent = browser.page.text if browser.page is not None else ""
             only = None if self.scopes is None else {"scope": self.scopes}
             self.answer = await browser.submit(only=only, decision="allow")
 
