@@ -10,11 +10,13 @@ from sqlalchemy.pool import NullPool
 
 from isthmus.answering import answer
 from isthmus.grants import EVERYTHING, Grant, Granted
-from isthmus.messages import CallToolResult, Envelope, Principal, TextContent
+from isthmus.messages import Envelope, Principal
+from isthmus.results import CallToolResult, TextContent
 from isthmus.tools import Source
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.settings import DatabaseSettings, parse_url
 from isthmus_db_worker.worker import create_worker
+from wires import Heard
 
 SHOP = """
 create table customers (
@@ -125,8 +127,9 @@ class Shop:
         """Calls a tool as the gateway would, without the bus between."""
         grants = {"db.shop": Granted.of(self.grants)}
         envelope = Envelope("c1", self.principal, grants, msgspec.Raw(msgspec.json.encode(arguments)))
-        tool = self.toolbox.tools_of(self.source).get(name)
-        return Outcome(await answer(self.toolbox, self.source, tool, envelope, seconds, _no_progress))
+        reply = await answer(self.toolbox, self.source, name, envelope, seconds, Heard())
+        assert isinstance(reply, CallToolResult)
+        return Outcome(reply)
 
     async def query(self, **arguments: Any) -> list[list[Any]]:
         """The rows that query_table gives."""
@@ -135,10 +138,6 @@ class Shop:
     def close(self) -> None:
         self.source.handle.runner.close()
         self.admin.dispose()
-
-
-async def _no_progress(done: float, total: float | None, message: str | None) -> None:
-    del done, total, message
 
 
 def url_of(server: str, database: str) -> str:

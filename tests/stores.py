@@ -17,6 +17,7 @@ from isthmus.worker import Worker
 from isthmus_file_worker.settings import StoreSettings
 from isthmus_file_worker.store import Store as Handle
 from isthmus_file_worker.worker import file_worker
+from wires import Heard
 
 
 class Place(Protocol):
@@ -107,10 +108,7 @@ class Store:
         source: Source[Handle] = toolbox.sources["reports"]
         raw = msgspec.Raw(json.dumps(arguments).encode())
         envelope = Envelope("c1", Principal("u", "c", "default"), {"file.reports": Granted.of(self.grants)}, raw)
-
-        async def progress(done: float, total: float | None, message: str | None) -> None: ...
-
-        result = await answer(toolbox, source, toolbox.tools_of(source).get(tool), envelope, seconds, progress)
+        result = await answer(toolbox, source, tool, envelope, seconds, Heard())
         return json.loads(msgspec.json.encode(result))
 
     async def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:

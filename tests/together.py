@@ -67,12 +67,10 @@ async def together(nats: NatsServer, choose: Choose | None = None, call_timeout:
 
 
 @asynccontextmanager
-async def processes(
-    nats: NatsServer, folder: Path, choose: Choose | None = None, **settings: str
-) -> AsyncGenerator[Together]:
+async def processes(nats: NatsServer, folder: Path, **settings: str) -> AsyncGenerator[Together]:
     """Each started as the product starts it."""
     async with AsyncExitStack() as stack:
-        front = await stack.enter_async_context(balancer(choose))
+        front = await stack.enter_async_context(balancer())
         authority = Authority(nats, audience=f"{front.url}/mcp")
         await authority.publish_all()
         origins = {"ISTHMUS_ISSUER": ISSUER, "ISTHMUS_GATEWAY_URL": front.url}

@@ -50,6 +50,7 @@ def answers(kind: str) -> frozenset[str]:
     return frozenset(
         {
             subjects.CATALOG_CHANGED,
+            subjects.updated(kind, "shop"),
             f"_INBOX_gateway.{kind}.connection.random",
             "_INBOX_gateway.srv.connection.random",
             "_INBOX_auth.srv.random",
@@ -152,6 +153,7 @@ MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
             "_INBOX_gateway.>",
             "_INBOX_gateway.db.connection.*",
             subjects.CATALOG_CHANGED,
+            subjects.updated("*", "*"),
             subjects.gateway("g1", "request"),
         }
     ),

@@ -9,13 +9,16 @@ from mcp.server.context import CallNext, HandlerResult
 from nats.aio.msg import Msg
 
 from balancer import sessions_elsewhere
+from gateways import Gateway
 from isthmus import bus
+from isthmus.worker import Call, Source, Worker
 from isthmus_mcp_gateway import forwarding
 from isthmus_mcp_gateway.endpoint import Context
 from isthmus_mcp_gateway.peers import Forwarded
 from servers import NatsServer
-from shelf import Shelf, make_worker, served
+from shelf import Say, Shelf, make_worker, served
 from together import LIST, Session, event, say, session, together, tools, until_free, until_said
+from wire import TASKS, ask
 
 ERAS = ["auto", "legacy"]
 
@@ -186,26 +189,43 @@ async def test_what_crosses_the_bus_has_passed_the_gate_and_carries_no_token(nat
     }
 
 
-async def test_a_request_about_a_task_goes_to_the_gateway_that_its_id_names(nats: NatsServer) -> None:
-    async with together(nats) as both, session(both, both.gateways[0]) as opened:
-        owner = opened.id.partition(".")[0]
-        spy = await bus.connect(nats.settings("gateway"), "gateway")
-        asked = await spy.subscribe(f"isthmus.gateway.{owner}.request")
-        await spy.flush()
-        task = f"{owner}.f00"
-        meta: dict[str, object] = {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }
-        body: dict[str, object] = {**LIST, "method": "tasks/get", "params": {"taskId": task, "_meta": meta}}
-        headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tasks/get", "Mcp-Name": task}
-        opened.id = ""
-        here, there = [await opened.post(gateway, body, **headers) for gateway in both.gateways]
-        assert (here.status_code, here.json()) == (there.status_code, there.json())
-        request = msgspec.msgpack.decode((await asked.next_msg(5)).data, type=Forwarded)
-        assert (b"mcp-name", task.encode()) in request.headers
-        assert asked.pending_msgs == 0
-        await spy.close()
+async def test_a_task_is_asked_for_and_cancelled_through_another_gateway(nats: NatsServer) -> None:
+    shelf = Shelf()
+    worker = Worker[Shelf]("db", argument="database")
+
+    @worker.tool(scope="data:read", action="read", read_only=True, task_support="required")
+    async def long_work(call: Call[Shelf], arguments: Say) -> str:
+        """Takes until it is cancelled."""
+        await call.become_task()
+        try:
+            await call.source.handle.open.wait()
+        except asyncio.CancelledError:
+            call.source.handle.stopped += 1
+            raise
+        return arguments.words
+
+    worker.add(Source("shelf", shelf, engine="test", target="test://shelf"))
+    async with together(nats) as both, served(worker, nats):
+        first, second = [both.alone(gateway) for gateway in both.gateways]
+
+        async def request(at: Gateway, method: str, token: str = "", **params: Any) -> dict[str, Any]:
+            return await ask(at, method, params, capabilities=TASKS, token=token, Host=at.host)
+
+        async with asyncio.timeout(10):
+            while True:
+                begun = await request(first, "tools/call", name="long_work", arguments={"words": "x"})
+                if task := begun["result"].get("taskId"):
+                    break
+        for gateway in (first, second):
+            assert (await request(gateway, "tasks/get", taskId=task))["result"]["status"] == "working"
+        bob = both.authority.token(sub="bob")
+        assert "error" in await request(second, "tasks/cancel", bob, taskId=task)
+        assert "error" in await request(second, "tasks/get", taskId=f"0123456789ab.{task.partition('.')[2]}")
+        assert "error" not in await request(second, "tasks/cancel", taskId=task)
+        async with asyncio.timeout(5):
+            while (await request(second, "tasks/get", taskId=task))["result"]["status"] != "cancelled":
+                await asyncio.sleep(0.01)
+        assert shelf.stopped == 1
 
 
 async def test_the_largest_call_goes_through_whole(nats: NatsServer) -> None:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.advertising import Advertisement
-from isthmus.definitions import Annotations, Definition, DefinitionSet
+from isthmus.definitions import Annotations, DefinitionSet, ToolDefinition
 from isthmus_mcp_gateway.catalog import Catalog, Offer, merge
 
 
-def definition(name: str, text: str = "") -> Definition:
-    return Definition(
+def definition(name: str, text: str = "") -> ToolDefinition:
+    return ToolDefinition(
         name=name,
         title=name,
         description=text,

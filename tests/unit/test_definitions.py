@@ -4,7 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from isthmus.definitions import digest, object_schema
+from isthmus.definitions import digest
+from isthmus.schemas import object_schema
 
 
 class Column(msgspec.Struct):

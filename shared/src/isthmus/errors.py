@@ -83,6 +83,13 @@ class TooLarge(ToolError):
     status = 413
 
 
+class ClientCannot(ToolError):
+    """This needs something that your client does not offer."""
+
+    code = "client_cannot"
+    status = 400
+
+
 class SourceUnavailable(ToolError):
     """The source cannot be reached at the moment; try again later."""
 
@@ -144,6 +151,12 @@ class OutcomeUnknown(CallError):
 
     code = "outcome_unknown"
     status = 504
+
+
+CATALOGUE: dict[str, type[IsthmusError]] = {
+    kind.code: kind for kind in (*ToolError.__subclasses__(), *CallError.__subclasses__(), ToolError, CallError)
+}
+"""Code → error, for what comes back from a worker."""
 
 
 def near(wrong: str, known: Iterable[str]) -> str:

@@ -1,11 +1,12 @@
-"""What travels in one call: the envelope to the worker, the result back, and the headers of both.
+"""What travels in one call: the envelope to the worker, the frames back, and the headers of both.
+
+The final reply is a result of MCP itself (`results.py`).
 
 A body that a receiver does not fully know is still read: unknown fields of an envelope are ignored. A change that may
 not be ignored raises VERSION.
 """
 
-import base64
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,7 +19,7 @@ VERSION_HEADER = "Isthmus-Version"
 TIMEOUT_HEADER = "Isthmus-Timeout"
 """Milliseconds that the caller still waits, counted from arrival: clocks need not agree."""
 FRAME_HEADER = "Isthmus-Frame"
-"""On what comes before the final reply: `working`, `progress` or `log`."""
+"""On what comes before the final reply: `working`, `progress`, `log`, or `task`: the call takes longer."""
 WORKER_HEADER = "Isthmus-Worker"
 """On every frame: the id of the service instance that works on the call."""
 CODE_HEADER = "Isthmus-Error"
@@ -26,7 +27,10 @@ CODE_HEADER = "Isthmus-Error"
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_HEADER = "Nats-Service-Error"
 
-Frame = Literal["working", "progress", "log"]
+Frame = Literal["working", "progress", "log", "task"]
+Method = Literal["tools/call", "prompts/get", "resources/read", "completion/complete"]
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+"""The severities of RFC 5424, least first, as MCP spells them."""
 
 
 class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,7 +45,16 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     """What row filters may name as `{user.<attribute>}`."""
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class ClientCan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the caller's client can be asked for: MCP's client capabilities, as far as workers need them."""
+
+    elicitation: bool = False
+    """A form for the user."""
+    sampling: bool = False
+    roots: bool = False
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of a call."""
 
     id: str
@@ -50,7 +63,17 @@ class Envelope(msgspec.Struct, frozen=True):
     grants: dict[str, Granted]
     """`<kind>.<source>` → the caller's grants, for every source that the arguments name."""
     arguments: msgspec.Raw
-    """The tool's arguments, a JSON object, as the client sent them."""
+    """A JSON object: a tool's arguments as the client sent them, a prompt's, or the variables of a resource's URI."""
+    method: Method = "tools/call"
+    """What is called by the name that the subject ends with: a tool, a prompt, a resource, or the completion of an
+    argument of that name."""
+    uri: str = ""
+    """The resource that is read."""
+    client: ClientCan = ClientCan()
+    answers: dict[str, msgspec.Raw] = {}
+    """MCP's `inputResponses`: the client's answers to what an `InputRequiredResult` asked for, by its keys."""
+    state: str = ""
+    """The `requestState` of that result, as the worker made it."""
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,58 +84,10 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
-class TextContent(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Text for the model."""
+class Log(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of a `log` frame: a message for the client's log."""
 
-    text: str
-
-
-class ImageContent(msgspec.Struct, frozen=True, tag_field="type", tag="image", rename="camel"):
-    """An image; `data` is base64."""
-
-    data: str
-    mime_type: str
-
-    @classmethod
-    def of(cls, data: bytes, mime_type: str) -> "ImageContent":
-        """An image from its bytes."""
-        return cls(base64.b64encode(data).decode(), mime_type)
-
-
-class AudioContent(msgspec.Struct, frozen=True, tag_field="type", tag="audio", rename="camel"):
-    """A sound; `data` is base64."""
-
-    data: str
-    mime_type: str
-
-    @classmethod
-    def of(cls, data: bytes, mime_type: str) -> "AudioContent":
-        """A sound from its bytes."""
-        return cls(base64.b64encode(data).decode(), mime_type)
-
-
-Content = TextContent | ImageContent | AudioContent
-
-
-class CallToolResult(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The final reply: MCP's `CallToolResult`, as JSON."""
-
-    content: tuple[Content, ...]
-    structured_content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    is_error: bool = False
-    result_type: Literal["complete"] = "complete"
-    meta: dict[str, str] | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
-
-    @property
-    def code(self) -> str:
-        """`ok`, or the code from the error catalogue."""
-        return "ok" if self.meta is msgspec.UNSET else self.meta.get(ERROR_META, "ok")
-
-
-ERROR_META = "isthmus/error"
-"""The key in a failed result's `_meta` that holds the code from the error catalogue."""
-
-
-def failure(message: str, code: str) -> CallToolResult:
-    """A tool error: one sentence that a model can act on."""
-    return CallToolResult(content=(TextContent(message),), is_error=True, meta={ERROR_META: code})
+    level: LogLevel
+    data: Any
+    """Any JSON value."""
+    logger: str | None = None

@@ -12,6 +12,9 @@ BUCKET = "isthmus_policy"
 JWKS = "jwks"
 """The key of the JWK set (RFC 7517) that access tokens are verified with."""
 
+STATE_KEY = "state_key"
+"""The key of the StateKeys that gateways seal MCP's `requestState` with."""
+
 CLOCK_LEEWAY = 30
 """Seconds by which the clocks of two services may differ."""
 
@@ -54,6 +57,13 @@ class Consent(msgspec.Struct, frozen=True):
 
     sources: tuple[str, ...] = ("**",)
     """Globs over `<kind>.<source>`."""
+
+
+class StateKeys(msgspec.Struct, frozen=True):
+    """Secrets that all gateways share, so that each can open what another one sealed."""
+
+    keys: tuple[str, ...]
+    """The first one seals, all of them open."""
 
 
 class Revoked(msgspec.Struct, frozen=True):

@@ -22,7 +22,9 @@ from isthmus.errors import (
     BadCall,
     Busy,
     CallError,
+    IsthmusError,
     TooLarge,
+    ToolError,
     WorkerFailed,
 )
 from isthmus.messages import (
@@ -36,11 +38,10 @@ from isthmus.messages import (
     WORKER_HEADER,
     Envelope,
     Frame,
-    Progress,
-    failure,
 )
+from isthmus.results import failure, outcome
 from isthmus.settings import BusSettings
-from isthmus.tools import Source, Tool, Toolbox
+from isthmus.tools import Source, Toolbox
 
 T = TypeVar("T")
 
@@ -217,7 +218,6 @@ class ServingWorker(Generic[T]):
     async def _open(self, source: Source[T]) -> None:
         advertisement = self.toolbox.advertisement(source, self.fingerprint_key)
         endpoint = Endpoint(source.name, advertisement, source.limit)
-        tools = self.toolbox.tools_of(source)
 
         async def on_call(message: Msg) -> None:
             """Only counts, checks the bound and starts the task: it never holds up the subscription."""
@@ -227,7 +227,7 @@ class ServingWorker(Generic[T]):
                 endpoint.errors += 1
                 await self._refuse(message.reply, Busy())
                 return
-            task = asyncio.create_task(self._run(message, endpoint, source, tools))
+            task = asyncio.create_task(self._run(message, endpoint, source))
             endpoint.running.add(task)
             task.add_done_callback(endpoint.running.discard)
 
@@ -276,14 +276,15 @@ class ServingWorker(Generic[T]):
             self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
             for running in list(self.running.values()):
                 if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
-                    await self._frame(running, "working", b"")
+                    await self.frame(running, "working", b"")
 
-    async def _frame(self, running: Running, frame: Frame, body: bytes) -> None:
+    async def frame(self, running: Running, frame: Frame, body: bytes) -> None:
+        """Something before the final reply."""
         running.shown = time.monotonic()
         headers = {FRAME_HEADER: frame, WORKER_HEADER: self.service.id}
         await self.client.publish(running.reply, body, headers=headers)
 
-    async def _refuse(self, reply: str, error: CallError) -> None:
+    async def _refuse(self, reply: str, error: IsthmusError) -> None:
         await self.client.publish(
             reply,
             headers={
@@ -293,31 +294,31 @@ class ServingWorker(Generic[T]):
             },
         )
 
-    async def _run(self, message: Msg, endpoint: Endpoint, source: Source[T], tools: dict[str, Tool[T]]) -> None:
+    async def _run(self, message: Msg, endpoint: Endpoint, source: Source[T]) -> None:
         """One call, from its message to its reply; the kit's one broad catch."""
-        began, line, outcome = time.perf_counter_ns(), logs.CallLine(), "ok"
+        began, line, came = time.perf_counter_ns(), logs.CallLine(), "ok"
         source_id = f"{self.toolbox.kind}.{source.name}"
         try:
-            body, outcome = await self._answer(message, source, tools)
+            body, came = await self._answer(message, source)
             await self.client.publish(message.reply, body)
-        except CallError as error:
+        except (CallError, ToolError) as error:
             endpoint.errors += 1
-            endpoint.last_error = outcome = error.code
+            endpoint.last_error = came = error.code
             await self._refuse(message.reply, error)
         except asyncio.CancelledError:
             endpoint.errors += 1
-            endpoint.last_error = outcome = "cancelled"
+            endpoint.last_error = came = "cancelled"
         except Exception as error:
             logger.exception("a call of %s failed", message.subject)
             endpoint.errors += 1
-            endpoint.last_error, outcome = type(error).__name__, WorkerFailed.code
+            endpoint.last_error, came = type(error).__name__, WorkerFailed.code
             await self._refuse(message.reply, WorkerFailed())
         finally:
             endpoint.nanoseconds += time.perf_counter_ns() - began
-            line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, outcome)
+            line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, came)
 
-    async def _answer(self, message: Msg, source: Source[T], tools: dict[str, Tool[T]]) -> tuple[bytes, str]:
-        """The body of the reply, and `ok` or the code of the error that it is about."""
+    async def _answer(self, message: Msg, source: Source[T]) -> tuple[bytes, str]:
+        """The body of the reply, and what the log says of it."""
         headers = message.headers or {}
         if headers.get(VERSION_HEADER) != VERSION:
             raise BadCall(f"This worker speaks version {VERSION} of the call format.")
@@ -333,19 +334,36 @@ class ServingWorker(Generic[T]):
         assert task is not None  # noqa: S101  (this is a coroutine)
         running = self.running[envelope.id] = Running(message.reply, task)
         try:
-
-            async def progress(done: float, total: float | None, text: str | None) -> None:
-                await self._frame(running, "progress", msgspec.json.encode(Progress(done, total, text)))
-
             name = message.subject.rpartition(".")[2]
-            result = await answer(self.toolbox, source, tools.get(name), envelope, seconds, progress)
+            wire = CallWire(self, running, source.name)
+            reply = await answer(self.toolbox, source, name, envelope, seconds, wire)
         finally:
             del self.running[envelope.id]
-        body = msgspec.json.encode(result)
+        body = msgspec.json.encode(reply)
         if len(body) > self.client.max_payload - 1024:
-            result = failure(TooLarge().message, TooLarge.code)
-            body = msgspec.json.encode(result)
-        return body, result.code
+            if envelope.method != "tools/call":
+                raise TooLarge
+            reply = failure(TooLarge().message, TooLarge.code)
+            body = msgspec.json.encode(reply)
+        return body, outcome(reply)
+
+
+@dataclass(frozen=True)
+class CallWire(Generic[T]):
+    """What one running call says before its answer."""
+
+    worker: ServingWorker[T]
+    running: Running
+    source: str
+
+    async def frame(self, frame: Frame, body: bytes) -> None:
+        """To the caller; what is too large for the bus is left out."""
+        if len(body) < self.worker.client.max_payload - 1024:
+            await self.worker.frame(self.running, frame, body)
+
+    async def updated(self, uri: str) -> None:
+        """To every gateway."""
+        await self.worker.client.publish(subjects.updated(self.worker.toolbox.kind, self.source), uri.encode())
 
 
 async def _end(tasks: Sequence[asyncio.Task[object]], within: float) -> None:

@@ -28,6 +28,11 @@ def calls(kind: str, source: str) -> str:
     return f"isthmus.call.{kind}.{source}.*"
 
 
+def updated(kind: str, source: str) -> str:
+    """Worker → gateways: a resource of the source changed; the body is its URI. `*` stands for any."""
+    return f"isthmus.updated.{kind}.{source}"
+
+
 def tools(kind: str, digest: str) -> str:
     """Gateway → any worker that holds this set of tool definitions."""
     return f"isthmus.tools.{kind}.{digest}"

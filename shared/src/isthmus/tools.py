@@ -1,20 +1,23 @@
-"""What a worker is made of: sources, tool functions, and the call that a tool function gets."""
+"""What a worker is made of: sources, the functions that work on them, and the call that such a function gets."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from isthmus import definitions, subjects
 from isthmus.advertising import Advertisement, fingerprint
-from isthmus.definitions import Definition, DefinitionSet
+from isthmus.asking import A, Conversation, Question, S, form
+from isthmus.definitions import Definition, DefinitionSet, PromptDefinition, ResourceDefinition, ToolDefinition
 from isthmus.errors import ConfigurationError
 from isthmus.grants import Granted
-from isthmus.messages import Content, Principal
+from isthmus.messages import ClientCan, Frame, Log, LogLevel, Principal, Progress
+from isthmus.results import Content
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
+D = TypeVar("D", bound=Definition)
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,21 @@ class Source(Generic[T]):
             )
 
 
+class Wire(Protocol):
+    """What a call can say before its answer."""
+
+    async def frame(self, frame: Frame, body: bytes) -> None:
+        """To the caller."""
+        ...
+
+    async def updated(self, uri: str) -> None:
+        """To every gateway."""
+        ...
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One call, as a tool function sees it."""
+    """One call, as a function of the worker sees it."""
 
     id: str
     principal: Principal
@@ -55,8 +70,52 @@ class Call(Generic[T]):
     """What the caller may do on the source."""
     seconds: float
     """How long the caller waits, from now on; the kit stops the function then."""
-    progress: Callable[[float, float | None, str | None], Awaitable[None]]
-    """Tells the caller how far the work is: done, total, message."""
+    wire: Wire
+    conversation: Conversation = field(default_factory=Conversation)
+    uri: str = ""
+    """The resource that is read."""
+
+    async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Tells the caller how far the work is."""
+        await self.wire.frame("progress", msgspec.json.encode(Progress(done, total, message)))
+
+    async def log(self, level: LogLevel, data: object, logger: str | None = None) -> None:
+        """Writes any JSON value to the client's log; the client says from what level on it listens."""
+        await self.wire.frame("log", msgspec.json.encode(Log(level, data, logger)))
+
+    async def become_task(self) -> None:
+        """Says that this takes longer: a client that knows tasks gets one now, and its result later.
+
+        Only for tools that declare `task_support`; other clients go on waiting, within the time of a call.
+        """
+        await self.wire.frame("task", b"")
+
+    async def updated(self, uri: str) -> None:
+        """Tells the clients that follow this resource that it changed."""
+        await self.wire.updated(uri)
+
+    @property
+    def client(self) -> ClientCan:
+        """What the client can be asked for."""
+        return self.conversation.client
+
+    @property
+    def state(self) -> str:
+        """What `ask` was to remember, once the answers are there."""
+        return self.conversation.state
+
+    def ask(self, questions: Mapping[str, Question[A]], state: str = "") -> dict[str, A]:
+        """The client's answers, by the questions' keys.
+
+        While one is missing this raises InputRequired, which ends the call; once the client has answered, the function
+        is called again from its start. So ask before anything is changed. Raises ClientCannot.
+        """
+        return self.conversation.ask(questions, state)
+
+    def elicit(self, key: str, message: str, fields: type[S]) -> S | None:
+        """What the user filled into a form of these fields; None: the user would not. As `ask`."""
+        answer = self.ask({key: form(message, fields)})[key]
+        return msgspec.convert(answer.content, fields) if answer.action == "accept" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +127,27 @@ class Result(Generic[R]):
 
 
 @dataclass(frozen=True)
-class Tool(Generic[T]):
-    """A tool function with its definition."""
+class Function(Generic[T, D]):
+    """A function of the worker with what it is advertised as."""
 
-    definition: Definition
+    definition: D
     arguments: type[msgspec.Struct]
     run: Callable[[Call[T], Any], Awaitable[object]]
     """The second argument is an instance of `arguments`."""
+
+
+@dataclass(frozen=True)
+class Completer(Generic[T]):
+    """Completes an argument of prompts and resources."""
+
+    actions: tuple[str, ...]
+    run: Callable[[Call[T], str, dict[str, str]], Awaitable[list[str]]]
+    """Gets what is typed so far, and the other arguments that are known."""
+
+
+Tool = Function[T, ToolDefinition]
+Prompt = Function[T, PromptDefinition]
+Resource = Function[T, ResourceDefinition]
 
 
 @dataclass(frozen=True)
@@ -86,6 +159,9 @@ class Toolbox(Generic[T]):
     """The argument that names a source, such as `database`."""
     version: str
     tools: dict[str, Tool[T]] = field(default_factory=dict[str, Tool[T]])
+    prompts: dict[str, Prompt[T]] = field(default_factory=dict[str, Prompt[T]])
+    resources: dict[str, Resource[T]] = field(default_factory=dict[str, Resource[T]])
+    completers: dict[str, Completer[T]] = field(default_factory=dict[str, Completer[T]])
     sources: dict[str, Source[T]] = field(default_factory=dict[str, Source[T]])
 
     @property
@@ -93,18 +169,19 @@ class Toolbox(Generic[T]):
         """The name on the bus, as `nats micro ls` shows it."""
         return f"{self.kind}-worker"
 
-    def tools_of(self, source: Source[T]) -> dict[str, Tool[T]]:
-        """The tools that the source has, by name."""
-        return {
-            name: tool
-            for name, tool in sorted(self.tools.items())
-            if source.writable or tool.definition.annotations.read_only_hint
-        }
+    def has(self, source: Source[T], tool: Tool[T]) -> bool:
+        """Whether the source has the tool: a read-only one has none that write."""
+        return source.writable or tool.definition.annotations.read_only_hint
 
     def definitions_of(self, source: Source[T]) -> bytes:
         """The set of definitions that the source is advertised with, encoded."""
-        tools = tuple(tool.definition for tool in self.tools_of(source).values())
-        return msgspec.json.encode(DefinitionSet(self.version, tools))
+        return DefinitionSet(
+            version=self.version,
+            tools=tuple(tool.definition for _, tool in sorted(self.tools.items()) if self.has(source, tool)),
+            prompts=tuple(prompt.definition for _, prompt in sorted(self.prompts.items())),
+            resources=tuple(resource.definition for _, resource in sorted(self.resources.items())),
+            completions=tuple(sorted(self.completers)),
+        ).encode()
 
     def advertisement(self, source: Source[T], key: str) -> Advertisement:
         """How the source shows on the bus; `key` is the secret of its fingerprint."""

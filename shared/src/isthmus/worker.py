@@ -12,20 +12,29 @@ worker.run()
 
 import asyncio
 import inspect
+import re
 import signal
 import typing
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from isthmus import definitions, lifetime, logs, subjects
-from isthmus.definitions import Annotations, Definition
+from isthmus import lifetime, logs, subjects
+from isthmus.definitions import (
+    Annotations,
+    PromptArgument,
+    PromptDefinition,
+    ResourceDefinition,
+    ToolDefinition,
+)
 from isthmus.errors import ConfigurationError
 from isthmus.reloading import ConfiguredSources
+from isthmus.results import CallToolResult
+from isthmus.schemas import JsonSchema, field_documentation, object_schema
 from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
-from isthmus.tools import Call, Result, Source, Tool, Toolbox
+from isthmus.tools import Call, Completer, Function, Result, Source, Toolbox
 
 __all__ = ["Call", "ConfiguredSources", "Result", "Source", "Worker", "WorkerSettings"]
 
@@ -33,9 +42,14 @@ T = TypeVar("T")
 A = TypeVar("A", bound=msgspec.Struct)
 R = TypeVar("R")
 
+Declared = Callable[[Call[T], A], Awaitable[R]]
+"""The shape of every function of a worker."""
+
+_VARIABLE = re.compile(r"\{\+?([a-z][a-z0-9_]*)\}")
+
 
 class Worker(Generic[T]):
-    """A kind of worker, with its tools and sources."""
+    """A kind of worker, with what it offers and its sources."""
 
     def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
         """`argument` is what the tools call the argument that names a source, such as `database`."""
@@ -55,41 +69,119 @@ class Worker(Generic[T]):
         destructive: bool = False,
         idempotent: bool = False,
         sources: Mapping[str, str] | None = None,
-    ) -> Callable[[Callable[[Call[T], A], Awaitable[R]]], Callable[[Call[T], A], Awaitable[R]]]:
+        input_schema: JsonSchema | None = None,
+        task_support: Literal["forbidden", "optional", "required"] = "forbidden",
+    ) -> Callable[[Declared[T, A, R]], Declared[T, A, R]]:
         """Declares a tool: its function's name, docstring, argument Struct and result Struct are its definition.
 
         The argument Struct forbids unknown fields, so that a worker refuses what it does not know. The function
         returns text, a Struct (the structured answer; what `text()` returns, where it has such a method, is what the
-        model reads) or a Result. Of several actions a grant must allow one; the tool itself checks which. `sources` is
-        for a tool that names several: argument → kind; the first one routes.
+        model reads), a Result or MCP's own CallToolResult. Of several actions a grant must allow one; the tool itself
+        checks which. `sources` is for a tool that names several: argument → kind; the first one routes. `input_schema`
+        takes the place of the Struct's own.
         """
 
-        def declare(function: Callable[[Call[T], A], Awaitable[R]]) -> Callable[[Call[T], A], Awaitable[R]]:
-            name: str = function.__name__
-            if not subjects.is_name(name):
-                raise ConfigurationError(f"{name!r} cannot be the name of a tool.")
-            hints = typing.get_type_hints(function)
-            answer = hints.pop("return")
-            _, arguments = hints.values()
-            if typing.get_origin(answer) is Result:
-                (answer,) = typing.get_args(answer)
-            definition = Definition(
-                name=name,
-                title=title or name.replace("_", " ").capitalize(),
+        def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
+            arguments, answer = _types(function)
+            unstructured = answer in (str, CallToolResult)
+            definition = ToolDefinition(
+                name=_name(function),
+                title=title or _title(function),
                 description=inspect.getdoc(function) or "",
-                input_schema=definitions.object_schema(arguments),
-                output_schema=msgspec.UNSET if answer is str else definitions.object_schema(answer),
+                input_schema=input_schema or object_schema(arguments),
+                output_schema=msgspec.UNSET if unstructured else object_schema(answer),
                 annotations=Annotations(
                     read_only_hint=read_only,
                     destructive_hint=destructive,
                     idempotent_hint=idempotent or read_only,
                 ),
                 scope=scope,
-                actions=(action,) if isinstance(action, str) else action,
+                actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind} if sources is None else dict(sources),
+                task_support=task_support,
             )
-            self._toolbox.tools[name] = Tool(definition, arguments, function)
+            self._toolbox.tools[definition.name] = Function(definition, arguments, function)
             return function
+
+        return declare
+
+    def prompt(
+        self, *, scope: str, action: str | tuple[str, ...], title: str = ""
+    ) -> Callable[[Declared[T, A, R]], Declared[T, A, R]]:
+        """Declares a prompt: the fields of the argument Struct are its arguments, which come as text.
+
+        The function returns text, which the user is to say, or PromptMessages.
+        """
+
+        def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
+            arguments, _ = _types(function)
+            texts = field_documentation(arguments)
+            definition = PromptDefinition(
+                name=_name(function),
+                title=title or _title(function),
+                description=inspect.getdoc(function) or "",
+                scope=scope,
+                actions=_actions(action),
+                sources={self._toolbox.argument: self._toolbox.kind},
+                arguments=tuple(
+                    PromptArgument(f.encode_name, texts.get(f.encode_name, ""), f.required)
+                    for f in msgspec.structs.fields(arguments)
+                ),
+            )
+            self._toolbox.prompts[definition.name] = Function(definition, arguments, function)
+            return function
+
+        return declare
+
+    def resource(
+        self,
+        uri_template: str,
+        *,
+        scope: str,
+        action: str | tuple[str, ...],
+        title: str = "",
+        mime_type: str = "",
+        object: str = "",  # noqa: A002  (what grants call it)
+    ) -> Callable[[Declared[T, A, R]], Declared[T, A, R]]:
+        """Declares a resource, or a template of them: `{name}` in the URI is a field of the argument Struct, as text.
+
+        `{+name}` takes slashes, too. `object` is the variable that names the table or path which grants speak of. The
+        function returns text, bytes, or ResourceContents.
+        """
+
+        def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
+            arguments, _ = _types(function)
+            variables = _VARIABLE.findall(uri_template)
+            fields = {field.encode_name for field in msgspec.structs.fields(arguments)}
+            if unknown := sorted({*variables} - fields):
+                raise ConfigurationError(f"{uri_template} has {unknown[0]}, which {arguments.__name__} has not.")
+            named = self._toolbox.argument in variables
+            definition = ResourceDefinition(
+                name=_name(function),
+                title=title or _title(function),
+                description=inspect.getdoc(function) or "",
+                scope=scope,
+                actions=_actions(action),
+                sources={self._toolbox.argument: self._toolbox.kind} if named else {},
+                uri_template=uri_template,
+                mime_type=mime_type,
+                object=object,
+            )
+            self._toolbox.resources[definition.name] = Function(definition, arguments, function)
+            return function
+
+        return declare
+
+    def completion(
+        self, *, action: str | tuple[str, ...]
+    ) -> Callable[[Callable[[Call[T], str, dict[str, str]], Awaitable[list[str]]]], None]:
+        """Declares how an argument of prompts and resources is completed: the function's name is the argument's.
+
+        The function gets what is typed so far and the other arguments that are known; the best values come first.
+        """
+
+        def declare(function: Callable[[Call[T], str, dict[str, str]], Awaitable[list[str]]]) -> None:
+            self._toolbox.completers[_name(function)] = Completer(_actions(action), function)
 
         return declare
 
@@ -129,3 +221,28 @@ class Worker(Generic[T]):
         if self._configured is not None:
             async for sources in self._configured.changes():
                 yield {**self._added, **sources}
+
+
+def _types(function: Callable[..., Any]) -> tuple[type[msgspec.Struct], Any]:
+    """The argument Struct, and what the function returns: of a Result its Struct."""
+    hints = typing.get_type_hints(function)
+    answer = hints.pop("return")
+    _, arguments = hints.values()
+    if typing.get_origin(answer) is Result:
+        answer: Any = typing.get_args(answer)[0]
+    return arguments, answer
+
+
+def _name(function: Callable[..., Any]) -> str:
+    name: str = function.__name__
+    if not subjects.is_name(name):
+        raise ConfigurationError(f"{name!r} cannot be the name of something that a worker offers.")
+    return name
+
+
+def _title(function: Callable[..., Any]) -> str:
+    return function.__name__.replace("_", " ").capitalize()
+
+
+def _actions(action: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (action,) if isinstance(action, str) else action

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from isthmus import lifetime
+from isthmus import lifetime, policy
 from isthmus.origins import Origins
 from isthmus_auth import consent, endpoints, errors, pages
 from isthmus_auth.answers import Refusal
@@ -86,7 +86,7 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     engine = open_engine(settings)
     key = await asyncio.to_thread(_prepare, engine, settings)
     sessions = sessionmaker(engine, expire_on_commit=False)
-    publisher = Publisher(settings, sessions, key.jwks)
+    publisher = Publisher(settings, sessions, {policy.JWKS: key.jwks, policy.STATE_KEY: key.state_keys})
 
     def wake(session: Session) -> None:
         if last_recorded(session):

@@ -39,10 +39,11 @@ TIDY_EVERY = 600
 class Publisher:
     """The only one who writes to the bucket; `run` is its task."""
 
-    def __init__(self, settings: BusSettings, sessions: sessionmaker[Session], jwks: bytes) -> None:
+    def __init__(self, settings: BusSettings, sessions: sessionmaker[Session], keys: dict[str, bytes]) -> None:
+        """`keys` are entries that come from no table."""
         self._settings = settings
         self._sessions = sessions
-        self._jwks = jwks
+        self._keys = {name: Entry(value) for name, value in keys.items()}
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._progress = asyncio.Condition()
@@ -135,7 +136,7 @@ class Publisher:
     def _snapshot(self) -> tuple[dict[str, Entry], int]:
         with self._sessions.begin() as session:
             last = session.scalar(select(func.max(Outbox.id))) or 0
-            return {policy.JWKS: Entry(self._jwks), **current_entries(session)}, last
+            return {**self._keys, **current_entries(session)}, last
 
     def _next(self) -> list[tuple[int, str, Entry | None]]:
         with self._sessions.begin() as session:

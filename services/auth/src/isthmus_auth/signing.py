@@ -1,5 +1,6 @@
 """The key that signs access tokens, and the tokens (RFC 9068)."""
 
+import hmac
 import os
 import secrets
 import time
@@ -9,6 +10,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from isthmus.policy import StateKeys
 from isthmus_auth.hashing import random_id
 
 ACCESS_LIFETIME = 3600
@@ -36,6 +38,9 @@ class SigningKey:
         public = {**private.as_dict(private=False), "kid": self.kid, "use": "sig", "alg": ALGORITHM}
         self.jwks = msgspec.json.encode({"keys": [public]})
         """The JWK set (RFC 7517) that verifiers need, as JSON."""
+        secret = hmac.digest(str(private.as_dict(private=True)["d"]).encode(), b"isthmus request state", "sha256")
+        self.state_keys = msgspec.json.encode(StateKeys((secret.hex(),)))
+        """What gateways seal `requestState` with, derived from the key so that it is as lasting as that; as JSON."""
 
     def access_token(self, issuer: str, client_id: str, subject: Subject, scope: str) -> str:
         """A signed JWT of type `at+jwt`, valid from now for ACCESS_LIFETIME."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from isthmus.errors import InvalidArguments, NotFound, TooLarge, ToolError
-from isthmus.messages import AudioContent, Content, ImageContent, TextContent
+from isthmus.results import AudioContent, Content, ImageContent, TextContent
 from isthmus.worker import Call, Result
 from isthmus_file_worker import media, paths
 from isthmus_file_worker.arguments import StoreArguments

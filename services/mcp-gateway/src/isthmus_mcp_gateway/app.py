@@ -15,10 +15,11 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from sse_starlette.sse import AppStatus
 
-from isthmus import bus, lifetime
+from isthmus import bus, lifetime, policy, subjects
 from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
@@ -47,24 +48,26 @@ class Gateway:
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self.settings = settings
+        self.id = peers.new_id()
         self.origins = Origins.of(settings)
         self.verifier = Verifier(self.origins.issuer)
         self.inbox = Inbox(client)
         self.discovery = Discovery(client, self.inbox, self._catalog_changed, frozenset({sources_tool.NAME}))
         self.policy = PolicyWatch(client, self._policy_changed)
         self.endpoint = Endpoint(
-            self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout
+            self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout, self.id
         )
         security = _transport_security(self.origins)
-        self.manager = StreamableHTTPSessionManager(self.endpoint.server(), security_settings=security)
+        self.manager = StreamableHTTPSessionManager(
+            self.endpoint.server(self.origins.issuer), security_settings=security
+        )
         self.streams = Streams()
-        gateway_id = peers.new_id()
         mcp = SessionIds(
             AuthContextMiddleware(StreamableHTTPASGIApp(self.manager)),  # pyright: ignore[reportArgumentType]
-            gateway_id,
+            self.id,
         )
-        self.forwarding = Forwarding(self.inbox, gateway_id, mcp, security)
-        self.hosting = Hosting(client, gateway_id, self.streams.ending(mcp))
+        self.forwarding = Forwarding(self.inbox, self.id, mcp, security)
+        self.hosting = Hosting(client, self.id, self.streams.ending(mcp))
         self.gate = Gate(
             self.streams.ending(self.forwarding),
             self.origins,
@@ -80,6 +83,7 @@ class Gateway:
     async def start(self) -> None:
         """Begins to follow policy and catalog."""
         await self.inbox.open()
+        await self.inbox.client.subscribe(subjects.updated("*", "*"), cb=self._resource_updated)
         self.policy.start()
         await self.discovery.start()
         await self.forwarding.open()
@@ -90,7 +94,7 @@ class Gateway:
         self.leaving = True
         self._calls_end = min(self._calls_end, time.monotonic() + CALLS_END_WITHIN)
         await self.hosting.leave()
-        self.endpoint.listen.close()
+        self.endpoint.listeners.streams.close()
         self.streams.end()
 
     async def finish(self) -> None:
@@ -101,6 +105,7 @@ class Gateway:
     def stop(self) -> None:
         """Ends what `start` began."""
         self.forwarding.close()
+        self.endpoint.tasks.end()
         self.policy.stop()
         self.discovery.stop()
         self.inbox.close()
@@ -121,19 +126,26 @@ class Gateway:
             and self.discovery.ready.is_set()
         )
 
+    async def _resource_updated(self, message: Msg) -> None:
+        _, _, kind, source = message.subject.split(".", 3)
+        with contextlib.suppress(UnicodeDecodeError):
+            await self.endpoint.resource_updated(kind, source, message.data.decode())
+
     def _catalog_changed(self) -> None:
         self.endpoint.views.forget()
         self._tell()
 
     def _policy_changed(self, section: str) -> None:
         self.endpoint.views.forget()
-        if section in ("", "jwks"):
+        if section in ("", policy.JWKS):
             self.verifier.use_keys(self.policy.current.keys)
+        if section in ("", policy.STATE_KEY):
+            self.endpoint.seal.use_keys(self.policy.current.state_keys)
         if section in ("", "service", "role", "user"):
             self._tell()
 
     def _tell(self) -> None:
-        task = asyncio.create_task(self.endpoint.changed())
+        task = asyncio.create_task(self.endpoint.listeners.lists_changed())
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 

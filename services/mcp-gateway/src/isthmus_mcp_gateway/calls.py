@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from isthmus import subjects
 from isthmus.errors import Busy, DeadlineExceeded, NoWorker, OutcomeUnknown, WorkerLost
 from isthmus.grants import Granted
-from isthmus.messages import TIMEOUT_HEADER, VERSION, VERSION_HEADER, Envelope, Principal
+from isthmus.messages import TIMEOUT_HEADER, VERSION, VERSION_HEADER, ClientCan, Envelope, Method, Principal
 from isthmus_mcp_gateway.inbox import Inbox, OnFrame
 
 logger = logging.getLogger("isthmus.calls")
@@ -36,12 +36,18 @@ class Outgoing:
 
     kind: str
     source: str
-    tool: str
+    name: str
+    """The tool, prompt, resource or completed argument."""
+    method: Method = "tools/call"
     read_only: bool
     principal: Principal
     grants: dict[str, Granted]
     arguments: bytes
     """A JSON object."""
+    uri: str = ""
+    client: ClientCan = field(default_factory=ClientCan)
+    answers: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])
+    state: str = ""
     seconds: float
     traceparent: str = ""
     """The caller's trace (W3C Trace Context), empty if it has none."""
@@ -59,7 +65,7 @@ class Calls:
         self._lines: dict[str, Line] = {}
 
     async def make(self, call: Outgoing, on_frame: OnFrame | None = None) -> bytes:
-        """The worker's reply, a `CallToolResult` in JSON. Raises CallError, or DeadlineExceeded."""
+        """The worker's reply, a result of MCP in JSON. Raises CallError, or ToolError."""
         try:
             async with asyncio.timeout(call.seconds + GRACE):
                 return await self._make(call, on_frame)
@@ -104,11 +110,21 @@ class Calls:
         milliseconds = int((deadline - time.monotonic()) * 1000)
         if milliseconds <= 0:
             raise DeadlineExceeded
-        envelope = Envelope(call.id, call.principal, call.grants, msgspec.Raw(call.arguments))
+        envelope = Envelope(
+            call.id,
+            call.principal,
+            call.grants,
+            msgspec.Raw(call.arguments),
+            call.method,
+            call.uri,
+            call.client,
+            call.answers,
+            call.state,
+        )
         headers = {VERSION_HEADER: VERSION, TIMEOUT_HEADER: str(milliseconds)}
         if call.traceparent:
             headers["traceparent"] = call.traceparent
-        subject = subjects.call(call.kind, call.source, call.tool)
+        subject = subjects.call(call.kind, call.source, call.name)
         try:
             return await self._inbox.request(
                 call.kind, subject, msgspec.json.encode(envelope), headers, on_frame=on_frame

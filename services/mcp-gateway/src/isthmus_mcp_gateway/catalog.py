@@ -1,13 +1,17 @@
 """What the workers together offer: a pure merge of their advertisements, made anew whenever one changes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
 
 import msgspec
 
 from isthmus import subjects
 from isthmus.advertising import Advertisement
-from isthmus.definitions import Definition, DefinitionSet
+from isthmus.definitions import Definition, DefinitionSet, PromptDefinition, ResourceDefinition, ToolDefinition
+
+D = TypeVar("D", bound=Definition)
+D_co = TypeVar("D_co", bound=Definition, covariant=True)
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -41,21 +45,30 @@ class CatalogSource(msgspec.Struct, frozen=True):
         return f"{self.kind}.{self.name}"
 
 
-class CatalogTool(msgspec.Struct, frozen=True):
-    """One tool, over all sources that have it."""
+class CatalogEntry(msgspec.Struct, Generic[D_co], frozen=True):
+    """One tool, prompt or resource, over all sources that have it."""
 
-    definition: Definition
+    definition: D_co
     kind: str
     """The kind of the workers that run it."""
     sources: tuple[str, ...]
     """Their names, sorted."""
 
 
+CatalogTool = CatalogEntry[ToolDefinition]
+CatalogPrompt = CatalogEntry[PromptDefinition]
+CatalogResource = CatalogEntry[ResourceDefinition]
+
+
 class Catalog(msgspec.Struct, frozen=True):
-    """Sources by id and tools by name, both in order."""
+    """Sources by id, tools and prompts by name, resources by the template of their URIs; all in order."""
 
     sources: dict[str, CatalogSource] = {}
     tools: dict[str, CatalogTool] = {}
+    prompts: dict[str, CatalogPrompt] = {}
+    resources: dict[str, CatalogResource] = {}
+    completions: dict[str, frozenset[str]] = {}
+    """Kind → the arguments that its workers complete."""
 
     @property
     def scopes(self) -> list[str]:
@@ -67,8 +80,16 @@ class Catalog(msgspec.Struct, frozen=True):
         return [s.name for s in self.sources.values() if s.kind == kind and not s.problem]
 
 
+class _Set(msgspec.Struct, frozen=True):
+    """One set of definitions, as one source has it."""
+
+    source: CatalogSource
+    digest: str
+    definitions: DefinitionSet
+
+
 def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: Iterable[str] = ()) -> Catalog:
-    """The catalog of these offers. `reserved` names belong to the gateway itself.
+    """The catalog of these offers. `reserved` names of tools belong to the gateway itself.
 
     A source whose workers disagree about its target is shown with the problem and has no tools. A tool's name belongs
     to the first kind, in order, that has it; of several definitions the highest version is shown, ties by digest.
@@ -77,26 +98,43 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
     for offer in offers:
         by_source[offer.id].append(offer)
     sources = {source_id: _source(by_source[source_id]) for source_id in sorted(by_source)}
+    found = [
+        _Set(source, digest, sets[digest])
+        for source in sources.values()
+        if not source.problem
+        for digest in {offer.advertisement.definitions for offer in by_source[source.id]}
+        if digest in sets
+    ]
+    completions: defaultdict[str, set[str]] = defaultdict(set)
+    for each in found:
+        completions[each.source.kind] |= set(filter(subjects.is_name, each.definitions.completions))
+    return Catalog(
+        sources,
+        _merge(found, lambda each: each.tools, lambda tool: tool.name, reserved),
+        _merge(found, lambda each: each.prompts, lambda prompt: prompt.name),
+        _merge(found, lambda each: each.resources, lambda resource: resource.uri_template),
+        {kind: frozenset(names) for kind, names in sorted(completions.items())},
+    )
 
-    found: defaultdict[str, list[tuple[str, tuple[int, ...], str, Definition, str]]] = defaultdict(list)
-    for source in sources.values():
-        if source.problem:
-            continue
-        for digest in {offer.advertisement.definitions for offer in by_source[source.id]}:
-            if (definitions := sets.get(digest)) is None:
-                continue
-            for definition in definitions.tools:
-                if subjects.is_name(definition.name):
-                    found[definition.name].append(
-                        (source.kind, _version(definitions.version), digest, definition, source.name)
-                    )
-    tools: dict[str, CatalogTool] = {}
-    for name in sorted(found.keys() - set(reserved)):
-        kind = min(entry[0] for entry in found[name])
-        entries = [entry for entry in found[name] if entry[0] == kind]
-        shown = max(entries, key=lambda entry: (entry[1], entry[2]))
-        tools[name] = CatalogTool(shown[3], kind, tuple(sorted({entry[4] for entry in entries})))
-    return Catalog(sources, tools)
+
+def _merge(
+    found: Iterable[_Set],
+    offered: Callable[[DefinitionSet], Iterable[D]],
+    key: Callable[[D], str],
+    reserved: Iterable[str] = (),
+) -> dict[str, CatalogEntry[D]]:
+    by_key: defaultdict[str, list[tuple[_Set, D]]] = defaultdict(list)
+    for each in found:
+        for definition in offered(each.definitions):
+            if subjects.is_name(definition.name):
+                by_key[key(definition)].append((each, definition))
+    merged: dict[str, CatalogEntry[D]] = {}
+    for name in sorted(by_key.keys() - set(reserved)):
+        kind = min(each.source.kind for each, _ in by_key[name])
+        entries = [(each, definition) for each, definition in by_key[name] if each.source.kind == kind]
+        _, shown = max(entries, key=lambda entry: (_version(entry[0].definitions.version), entry[0].digest))
+        merged[name] = CatalogEntry(shown, kind, tuple(sorted({each.source.name for each, _ in entries})))
+    return merged
 
 
 def _source(offers: list[Offer]) -> CatalogSource:

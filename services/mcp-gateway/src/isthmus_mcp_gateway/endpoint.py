@@ -1,93 +1,67 @@
 """MCP on the gateway: the SDK speaks the protocol in both eras, these handlers answer from catalog and bus."""
 
-import asyncio
-import logging
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import mcp_types as types
 import msgspec
+import pydantic
 from mcp.server import Server, ServerRequestContext
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
-from isthmus import logs
 from isthmus.answering import arguments_sentence
-from isthmus.errors import (
-    CallError,
-    InvalidArguments,
-    IsthmusError,
-    ToolError,
-    UnknownSource,
-    UnknownTool,
-    WorkerFailed,
-    near,
-)
-from isthmus.messages import ERROR_META, CallToolResult, Progress, TextContent, failure
-from isthmus_mcp_gateway import sources_tool
-from isthmus_mcp_gateway.calls import Calls, Outgoing
-from isthmus_mcp_gateway.catalog import CatalogTool
+from isthmus.errors import CallError, InvalidArguments, IsthmusError, NotFound, ToolError
+from isthmus.results import CallToolResult, TextContent, failure
+from isthmus_mcp_gateway import resources, sources_tool, targets
+from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.gate import CLAIMS
+from isthmus_mcp_gateway.listeners import Listeners
 from isthmus_mcp_gateway.policy import PolicyWatch
+from isthmus_mcp_gateway.relay import Called, Inputs, Relay, logged
+from isthmus_mcp_gateway.seal import Seal
+from isthmus_mcp_gateway.targets import Completing, Target
+from isthmus_mcp_gateway.tasks import Tasks
 from isthmus_mcp_gateway.tokens import Claims
 from isthmus_mcp_gateway.views import View, Views, routing_argument
 
-logger = logging.getLogger("isthmus.endpoint")
-
 Context = ServerRequestContext[Any, Request]
+M = TypeVar("M", bound=pydantic.BaseModel)
 
 INSTRUCTIONS = (
     "Databases and files of this organisation. Begin with list_sources; then list_tables and describe_table before you "
     "query, list_files before you read. A result that was cut says so and how to go on."
 )
 
+RESOURCE_NOT_FOUND = -32002
+"""What the 2025 versions answer for a resource that is not there; later ones say that the parameters are invalid."""
 
-class _Meta(msgspec.Struct):
-    code: str = msgspec.field(name=ERROR_META, default="")
-
-
-class _Head(msgspec.Struct, rename="camel"):
-    """What the gateway itself reads of a reply: enough to refuse a broken one."""
-
-    result_type: str
-    is_error: bool = False
-    meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
-
-
-@dataclass(slots=True)
-class Called:
-    """What the log says of one call: only names that are ours, nothing that the caller made up."""
-
-    id: str = field(default_factory=lambda: secrets.token_hex(12))
-    tool: str = "unknown tool"
-    source: str = ""
-    outcome: str = "failed"
-    line: logs.CallLine = field(default_factory=logs.CallLine)
+# Never stale: a worker that joined a moment ago is in the next list, for clients that do not listen too.
+_FRESH = CacheHint(ttl_ms=0, scope="private")
 
 
 class Endpoint:
-    """The handlers, and those who listen for changes."""
+    """The handlers."""
 
-    def __init__(self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float) -> None:
+    def __init__(
+        self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float, gateway_id: str
+    ) -> None:
         self.views = Views((sources_tool.TOOL,))
+        self.listeners = Listeners()
+        self.seal = Seal()
         self._discovery = discovery
         self._policy = policy
-        self._calls = calls
-        self._call_timeout = call_timeout
-        self._changes = InMemorySubscriptionBus()
-        self.listen = ListenHandler(self._changes)
-        self._sessions: dict[str, ServerSession] = {}
+        self._relay = Relay(calls, policy, call_timeout)
+        self.tasks = Tasks(self._relay, gateway_id, lambda context: self._view(context)[0])
 
-    def server(self) -> Server[Any]:
+    def server(self, issuer: str) -> Server[Any]:
         """The SDK's server with these handlers."""
         server = _Server(
             "isthmus",
@@ -96,119 +70,190 @@ class Endpoint:
             instructions=INSTRUCTIONS,
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
+            on_list_prompts=self.list_prompts,
+            on_get_prompt=self.get_prompt,
+            on_list_resources=self.list_resources,
+            on_list_resource_templates=self.list_templates,
+            on_read_resource=self.read_resource,
+            on_subscribe_resource=self.subscribe,
+            on_unsubscribe_resource=self.unsubscribe,
+            on_completion=self.complete,
             on_subscriptions_listen=self.listen,
-            # Never stale: a worker that joined a moment ago is in the next list, for clients that do not listen too.
-            cache_hints={"tools/list": CacheHint(ttl_ms=0, scope="private")},
+            cache_hints={
+                "tools/list": _FRESH,
+                "prompts/list": _FRESH,
+                "resources/list": _FRESH,
+                "resources/templates/list": _FRESH,
+                "resources/read": _FRESH,
+            },
             get_tool_input_schema=self._input_schema,
         )
-        server.middleware.append(self._track_session)
+        server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self.set_level)
+        self.tasks.offer(server)
+        server.middleware += [self._track_session, self.seal.boundary(issuer)]
         return server
-
-    async def changed(self) -> None:
-        """Tells every client that listens, of either era, that its tools may be others now."""
-        await self._changes.publish(ToolsListChanged())
-        for session in list(self._sessions.values()):
-            await session.send_tool_list_changed()
 
     async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         """The caller's tools, in order of their names."""
-        return types.ListToolsResult(tools=self._view(context)[1].tools)
+        return self._view(context)[1].listed_tools
+
+    async def list_prompts(
+        self, context: Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        """The caller's prompts, in order of their names."""
+        return self._view(context)[1].listed_prompts
+
+    async def list_resources(
+        self, context: Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        """The resources that need no more than the name of a source."""
+        return self._view(context)[1].listed_resources
+
+    async def list_templates(
+        self, context: Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        """What the URIs of all resources look like."""
+        return self._view(context)[1].listed_templates
 
     async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Whatever goes wrong in a call is its result, with `isError` and one sentence."""
         claims, view = self._view(context)
         arguments = params.arguments or {}
-        called = Called()
-        token = logs.current_call.set(called.id)
         try:
-            if params.name == sources_tool.NAME:
-                called.tool = sources_tool.NAME
-                result = msgspec.json.encode(_own(arguments, view))
-                called.outcome = "ok"
-            else:
-                result = await self._call(context, claims, view, params.name, arguments, called)
+            async with logged(claims) as called:
+                if params.name == sources_tool.NAME:
+                    called.name, called.outcome = sources_tool.NAME, "ok"
+                    result = msgspec.json.encode(_own(arguments, view))
+                else:
+                    target = targets.tool(view, params.name, arguments)
+                    result = await self._run(context, target, called, params)
         except (ToolError, CallError) as error:
-            called.outcome = error.code
             result = msgspec.json.encode(failure(error.message, error.code))
-        except asyncio.CancelledError:
-            called.outcome = "cancelled"
-            raise
-        finally:
-            called.line.log(
-                logger,
-                logging.INFO,
-                called.tool,
-                called.source,
-                called.outcome,
-                principal=claims.sub,
-                namespace=claims.service,
-            )
-            logs.current_call.reset(token)
-        # A mapping, not a model: the SDK would drop the nulls of a model's structured content.
-        return cast("types.CallToolResult", msgspec.json.decode(result))
+        return _as(types.CallToolResult, result)
 
-    async def _call(
-        self, context: Context, claims: Claims, view: View, name: str, arguments: Mapping[str, Any], called: Called
-    ) -> bytes:
-        """Look up → authorize → request."""
-        tool = self._discovery.catalog.tools.get(name)
-        allowed = view.usable.get(name)
-        if tool is None or allowed is None:
-            raise UnknownTool(f"There is no tool {name[:64]!r}.{near(name, [sources_tool.NAME, *view.usable])}")
-        called.tool = name
-        sources = self._sources(tool, allowed, view, arguments)
-        called.source = sources[routing_argument(tool)]
-        policy = self._policy.current
-        request = context.request
-
-        async def on_frame(frame: str, body: bytes) -> None:
-            if frame == "progress":
-                step = msgspec.json.decode(body, type=Progress)
-                await context.session.report_progress(step.progress, step.total, step.message)
-
-        reply = await self._calls.make(
-            Outgoing(
-                kind=tool.kind,
-                source=called.source.partition(".")[2],
-                tool=name,
-                read_only=tool.definition.annotations.read_only_hint,
-                principal=policy.principal(claims),
-                grants={source: policy.granted(claims, source) for source in sources.values()},
-                arguments=msgspec.json.encode(arguments),
-                seconds=self._call_timeout,
-                traceparent=request.headers.get("traceparent", "") if request is not None else "",
-                id=called.id,
-            ),
-            on_frame,
-        )
+    async def get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        """A prompt, made by a worker."""
+        claims, view = self._view(context)
         try:
-            head = msgspec.json.decode(reply, type=_Head)
-        except msgspec.DecodeError:
-            logger.exception("%s answered with something that is no result", name)
-            raise WorkerFailed from None
-        called.outcome = (head.meta.code or ToolError.code) if head.is_error else "ok"
-        return reply
+            async with logged(claims) as called:
+                target = targets.prompt(view, params.name, params.arguments or {})
+                return _as(types.GetPromptResult, await self._run(context, target, called, params))
+        except IsthmusError as error:
+            raise _protocol_error(error) from None
 
-    def _sources(
-        self, tool: CatalogTool, allowed: tuple[str, ...], view: View, arguments: Mapping[str, Any]
-    ) -> dict[str, str]:
-        """Argument → the id of the source that it names, for all arguments of the tool that name one."""
-        named: dict[str, str] = {}
-        for argument, kind in tool.definition.sources.items():
-            routes = argument == routing_argument(tool)
-            names = allowed if routes else tuple(s.name for s in view.sources.values() if s.kind == kind)
-            value = arguments.get(argument)
-            if value is None and not routes:
-                continue
-            if value is None and len(names) == 1:
-                (value,) = names
-            if value is None:
-                raise InvalidArguments(f"Say which one with `{argument}`.{near('', names)}")
-            if value not in names:
-                wrong = str(value)[:64]
-                raise UnknownSource(f"There is no {argument} {wrong!r} for {tool.definition.name}.{near(wrong, names)}")
-            named[argument] = f"{kind}.{value}"
-        return named
+    async def read_resource(
+        self, context: Context, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        """A resource, read by a worker."""
+        claims, view = self._view(context)
+        uri = str(params.uri)
+        try:
+            async with logged(claims) as called:
+                target = targets.resource(view, uri)
+                result = await self._run(context, target, called, params)
+        except NotFound as error:
+            modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
+            code = types.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
+            raise MCPError(code, error.message, {"uri": uri}) from None
+        except IsthmusError as error:
+            raise _protocol_error(error) from None
+        return _as(types.ReadResourceResult, result)
+
+    async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+        """Values for an argument: sources from the catalog, all else from a worker."""
+        claims, view = self._view(context)
+        ref = params.ref
+        prompted = isinstance(ref, types.PromptReference)
+        entry = view.prompts.get(ref.name) if prompted else view.resources.get(str(ref.uri))
+        if entry is None:
+            raise MCPError(types.INVALID_PARAMS, "There is no prompt or resource template of that name.")
+        known = dict(params.context.arguments or {}) if params.context is not None else {}
+        wanted = Completing(params.argument.name, params.argument.value, known)
+        found = targets.completion(view, entry, wanted)
+        if not isinstance(found, Target):
+            values = list(found[:100])
+            return types.CompleteResult(completion=types.Completion(values=values, has_more=len(found) > len(values)))
+        try:
+            async with logged(claims) as called:
+                return _as(types.CompleteResult, await self._run(context, found, called, params))
+        except IsthmusError as error:
+            raise _protocol_error(error) from None
+
+    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        """Follows a resource that the caller may read."""
+        if not self._may_follow(context, str(params.uri)):
+            raise MCPError(RESOURCE_NOT_FOUND, "There is no resource of that URI.", {"uri": str(params.uri)})
+        try:
+            self.listeners.follow(context, str(params.uri))
+        except ToolError as error:
+            raise _protocol_error(error) from None
+        return types.EmptyResult()
+
+    async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+        """Follows it no longer."""
+        self.listeners.unfollow(context, str(params.uri))
+        return types.EmptyResult()
+
+    async def set_level(self, context: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
+        """The lowest level of log messages that a 2025 session wants."""
+        self.listeners.set_least(context, params.level)
+        return types.EmptyResult()
+
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """A stream of changes; of resources only those that the caller may read."""
+        wanted = params.notifications
+        if wanted.resource_subscriptions:
+            seen = [uri for uri in wanted.resource_subscriptions if self._may_follow(context, str(uri))]
+            wanted = wanted.model_copy(update={"resource_subscriptions": seen})
+            params = params.model_copy(update={"notifications": wanted})
+        return await self.listeners.streams(context, params)
+
+    async def resource_updated(self, kind: str, source: str, uri: str) -> None:
+        """A worker says that a resource of its source changed: passed on if the URI is its own to speak of."""
+        found = resources.find(uri, self._discovery.catalog.resources.values())
+        if found is None:
+            return
+        entry, variables = found
+        named = variables.get(routing_argument(entry), source)
+        if entry.kind == kind and named == source and source in entry.sources:
+            await self.listeners.resource_updated(uri)
+
+    def _may_follow(self, context: Context, uri: str) -> bool:
+        claims, view = self._view(context)
+        found = resources.find(uri, view.resources.values())
+        if found is None:
+            return False
+        entry, variables = found
+        named = variables.get(routing_argument(entry), entry.sources[0])
+        granted = self._policy.current.granted(claims, f"{entry.kind}.{named}")
+        named_object = variables.get(entry.definition.object)
+        if named not in entry.sources or named_object is None:
+            return named in entry.sources
+        return any(granted.access(action, named_object) is not None for action in entry.definition.actions)
+
+    async def _run(
+        self,
+        context: Context,
+        target: Target,
+        called: Called,
+        params: types.RequestParams,
+    ) -> bytes:
+        inputs = Inputs()
+        if isinstance(params, types.InputResponseRequestParams):
+            answers = params.input_responses or {}
+            inputs = Inputs(
+                {
+                    key: msgspec.Raw(answer.model_dump_json(by_alias=True, exclude_none=True).encode())
+                    for key, answer in answers.items()
+                },
+                params.request_state or "",
+            )
+        least = self.listeners.least(context)
+        if self.tasks.may_begin(context, target):
+            return await self.tasks.run(context, target, called, inputs, least)
+        return await self._relay.run(context, target, called, inputs, least)
 
     def _view(self, context: Context) -> tuple[Claims, View]:
         request = context.request
@@ -225,14 +270,8 @@ class Endpoint:
 
     async def _track_session(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Remembers sessions of the 2025 era, which the SDK cannot broadcast to."""
-        request = ctx.request
-        if ctx.method == "notifications/initialized" and request is not None:
-            session_id = request.headers.get("mcp-session-id")
-            if session_id is not None:
-                self._sessions[session_id] = ctx.session
-                # The SDK has no public hook for the end of a session.
-                stack = ctx.session._connection.exit_stack  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                stack.callback(self._sessions.pop, session_id, None)
+        if ctx.method == "notifications/initialized":
+            self.listeners.opened(ctx)
         return await call_next(ctx)
 
 
@@ -243,9 +282,10 @@ class _Server(Server[Any]):
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """Says to 2025 clients that the list of tools may change; by default the SDK says that it does not."""
+        """Says to 2025 clients that the lists may change; by default the SDK says that they do not."""
+        changes = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
         return super().create_initialization_options(
-            notification_options or NotificationOptions(tools_changed=True), experimental_capabilities, extensions
+            notification_options or changes, experimental_capabilities, extensions
         )
 
 
@@ -258,3 +298,16 @@ def _own(arguments: Mapping[str, Any], view: View) -> CallToolResult:
     return CallToolResult(
         content=(TextContent(page.text()),), structured_content=msgspec.Raw(msgspec.json.encode(page))
     )
+
+
+def _as(model: type[M], reply: bytes) -> M:
+    """A mapping, not a model, whatever the type says: the SDK would drop the nulls of a model's structured content."""
+    del model
+    return cast("M", msgspec.json.decode(reply))
+
+
+def _protocol_error(error: IsthmusError) -> MCPError:
+    """What MCP answers where results cannot carry errors."""
+    mendable = isinstance(error, ToolError)
+    code = types.INVALID_PARAMS if mendable else types.INTERNAL_ERROR
+    return MCPError(code, error.message, {"code": error.code})

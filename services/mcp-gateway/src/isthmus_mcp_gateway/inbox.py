@@ -3,14 +3,23 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from isthmus import subjects
-from isthmus.errors import Busy, CallError, NoWorker, OutcomeUnknown, WorkerFailed, WorkerLost
+from isthmus.errors import (
+    CATALOGUE,
+    CallError,
+    IsthmusError,
+    NoWorker,
+    OutcomeUnknown,
+    ToolError,
+    WorkerFailed,
+    WorkerLost,
+)
 from isthmus.messages import (
     CODE_HEADER,
     ERROR_CODE_HEADER,
@@ -24,8 +33,8 @@ SILENCE = 2.0
 """Seconds without a frame after which a call counts as lost."""
 TICK = 0.25
 
-OnFrame = Callable[[str, bytes], Awaitable[None]]
-"""Gets the kind of each frame and its body."""
+OnFrame = Callable[[str, bytes], None]
+"""Gets the kind of each frame and its body; it must not hold up the other replies."""
 
 
 @dataclass(slots=True)
@@ -74,7 +83,7 @@ class Inbox:
         *,
         on_frame: OnFrame | None = None,
     ) -> bytes:
-        """The final reply's body. Raises CallError; waits for ever on a worker that shows it is alive."""
+        """The final reply's body. Raises IsthmusError; waits for ever on a worker that shows it is alive."""
         reply = self._address(kind)
         pending = self._pending[reply] = Pending(asyncio.get_running_loop().create_future(), on_frame)
         try:
@@ -109,7 +118,7 @@ class Inbox:
         pending.heard = time.monotonic()
         if frame := headers.get(FRAME_HEADER):
             if pending.on_frame is not None:
-                await pending.on_frame(frame, message.data)
+                pending.on_frame(frame, message.data)
         elif headers.get("Status") == "503":
             pending.done.set_exception(NoWorker())
         elif ERROR_CODE_HEADER in headers:
@@ -126,11 +135,9 @@ class Inbox:
                     pending.done.set_exception(WorkerLost())
 
 
-def _error(headers: dict[str, str]) -> CallError:
-    if headers.get(CODE_HEADER) == Busy.code:
-        return Busy()
-    if headers.get(CODE_HEADER) == OutcomeUnknown.code:  # the worker lived, but lost its database during a commit
-        return OutcomeUnknown(headers.get(ERROR_HEADER, ""))
-    if headers[ERROR_CODE_HEADER].startswith("4"):
-        return CallError(headers.get(ERROR_HEADER, ""))
-    return WorkerFailed()
+def _error(headers: dict[str, str]) -> IsthmusError:
+    """What the worker refused the call with; of its own failures nothing is told."""
+    kind = CATALOGUE.get(headers.get(CODE_HEADER, ""), CallError)
+    if not headers[ERROR_CODE_HEADER].startswith("4") and not issubclass(kind, (ToolError, OutcomeUnknown)):
+        return WorkerFailed()
+    return kind(headers.get(ERROR_HEADER, ""))

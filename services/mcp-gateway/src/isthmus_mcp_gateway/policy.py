@@ -16,7 +16,7 @@ from nats.js.kv import KeyValue
 from isthmus import policy
 from isthmus.grants import Grant, Granted, matches_any
 from isthmus.messages import Principal
-from isthmus.policy import Consent, Revoked, Role, Service, User
+from isthmus.policy import Consent, Revoked, Role, Service, StateKeys, User
 from isthmus_mcp_gateway.tokens import Claims
 
 logger = logging.getLogger("isthmus.policy")
@@ -41,6 +41,7 @@ class Policy:
     def __init__(self) -> None:
         self.entries: dict[str, msgspec.Struct] = {}
         self.keys: KeySet | None = None
+        self.state_keys: tuple[str, ...] = ()
         self._granted: dict[tuple[str, str, str, str], Granted] = {}
 
     def put(self, key: str, value: bytes | None) -> None:
@@ -52,6 +53,8 @@ class Policy:
         try:
             if key == policy.JWKS:
                 self.keys = KeySet.import_key_set(msgspec.json.decode(value))
+            elif key == policy.STATE_KEY:
+                self.state_keys = msgspec.json.decode(value, type=StateKeys).keys
             elif (kind := _SECTIONS.get(key.partition(".")[0])) is not None:
                 self.entries[key] = msgspec.json.decode(value, type=kind)
         except (msgspec.MsgspecError, JoseError, ValueError, TypeError):

@@ -7,8 +7,8 @@ from typing import Annotated
 import mcp_types as types
 import msgspec
 
-from isthmus.definitions import object_schema
 from isthmus.errors import InvalidArguments
+from isthmus.schemas import object_schema
 from isthmus_mcp_gateway.views import View
 
 NAME = "list_sources"
@@ -96,7 +96,7 @@ def list_sources(arguments: ListSources, view: View) -> SourceList:
                 s.title,
                 s.description,
                 s.access,
-                [tool for tool, names in view.usable.items() if s.name in names and not s.problem],
+                [name for name, t in view.tools.items() if t.kind == s.kind and s.name in t.sources and not s.problem],
                 s.problem,
             )
             for s in page

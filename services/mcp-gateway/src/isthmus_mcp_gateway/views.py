@@ -1,14 +1,24 @@
-"""What one caller sees of the catalog: the tools and sources that scope, grants and consent allow."""
+"""What one caller sees of the catalog: what scope, grants and consent allow of tools, prompts and resources."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import mcp_types as types
 import msgspec
 
-from isthmus.definitions import JsonSchema
-from isthmus_mcp_gateway.catalog import Catalog, CatalogSource, CatalogTool
+from isthmus.definitions import Definition, PromptDefinition
+from isthmus.schemas import JsonSchema
+from isthmus_mcp_gateway.catalog import (
+    Catalog,
+    CatalogEntry,
+    CatalogPrompt,
+    CatalogResource,
+    CatalogSource,
+    CatalogTool,
+    D,
+)
 from isthmus_mcp_gateway.policy import Policy
+from isthmus_mcp_gateway.resources import parse
 from isthmus_mcp_gateway.tokens import Claims
 
 ENUMERATED = 20
@@ -20,13 +30,18 @@ CACHED = 1000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One caller's part of the catalog."""
+    """One caller's part of the catalog. Entries' sources are those that the caller may use."""
 
     sources: dict[str, CatalogSource]
     """By id; those that the caller has any grant for."""
-    usable: dict[str, tuple[str, ...]]
-    """Tool → names of the sources that the caller may use it on; tools without any are left out."""
-    tools: list[types.Tool]
+    tools: dict[str, CatalogTool]
+    prompts: dict[str, CatalogPrompt]
+    resources: dict[str, CatalogResource]
+    completions: dict[str, frozenset[str]]
+    listed_tools: types.ListToolsResult
+    listed_prompts: types.ListPromptsResult
+    listed_resources: types.ListResourcesResult
+    listed_templates: types.ListResourceTemplatesResult
 
 
 @dataclass(slots=True)
@@ -54,41 +69,55 @@ class Views:
     def _make(self, claims: Claims, catalog: Catalog, policy: Policy) -> View:
         granted = {source: policy.granted(claims, source) for source in catalog.sources}
         scopes = claims.scope.split()
-        usable: dict[str, tuple[str, ...]] = {}
-        tools = list(self.own)
-        for name, tool in catalog.tools.items():
-            actions = tool.definition.actions
-            allowed = tuple(s for s in tool.sources if granted[f"{tool.kind}.{s}"].allows_any(actions))
-            if allowed and tool.definition.scope in scopes:
-                usable[name] = allowed
-                tools.append(_tool(tool, allowed))
+
+        def visible(entries: Mapping[str, CatalogEntry[D]]) -> dict[str, CatalogEntry[D]]:
+            seen: dict[str, CatalogEntry[D]] = {}
+            for key, entry in entries.items():
+                actions = entry.definition.actions
+                allowed = tuple(s for s in entry.sources if granted[f"{entry.kind}.{s}"].allows_any(actions))
+                if allowed and entry.definition.scope in scopes:
+                    seen[key] = CatalogEntry(entry.definition, entry.kind, allowed)
+            return seen
+
+        tools, prompts, resources = visible(catalog.tools), visible(catalog.prompts), visible(catalog.resources)
         sources = {name: source for name, source in catalog.sources.items() if granted[name].grants}
-        return View(sources, usable, sorted(tools, key=lambda tool: tool.name))
+        all_tools = [*self.own, *(_tool(tool) for tool in tools.values())]
+        return View(
+            sources,
+            tools,
+            prompts,
+            resources,
+            catalog.completions,
+            types.ListToolsResult(tools=sorted(all_tools, key=lambda tool: tool.name)),
+            types.ListPromptsResult(prompts=[_prompt(prompt) for prompt in prompts.values()]),
+            types.ListResourcesResult(resources=[r for entry in resources.values() for r in _listed(entry, sources)]),
+            types.ListResourceTemplatesResult(resource_templates=[t for e in resources.values() for t in _template(e)]),
+        )
 
 
-def routing_argument(tool: CatalogTool) -> str:
-    """The argument that names the source which a call goes to."""
-    return next(iter(tool.definition.sources))
+def routing_argument(entry: CatalogEntry[Definition]) -> str:
+    """The argument that names the source which a call goes to; empty: none does."""
+    return next(iter(entry.definition.sources), "")
 
 
-def _tool(tool: CatalogTool, allowed: tuple[str, ...]) -> types.Tool:
+def _tool(tool: CatalogTool) -> types.Tool:
     """The definition with this caller's sources in its schema."""
     definition = tool.definition
     return types.Tool(
         name=definition.name,
         title=definition.title,
         description=definition.description,
-        input_schema=_with_sources(definition.input_schema, tool, allowed),
+        input_schema=_with_sources(definition.input_schema, tool),
         output_schema=None if definition.output_schema is msgspec.UNSET else definition.output_schema,
         annotations=types.ToolAnnotations.model_validate(msgspec.to_builtins(definition.annotations)),
     )
 
 
-def _with_sources(schema: JsonSchema, tool: CatalogTool, allowed: tuple[str, ...]) -> JsonSchema:
+def _with_sources(schema: JsonSchema, tool: CatalogTool) -> JsonSchema:
     arguments = [name for name, kind in tool.definition.sources.items() if kind == tool.kind]
-    properties = {**schema.get("properties", {}), **dict(_choices(arguments, tool.kind, allowed))}
+    properties = {**schema.get("properties", {}), **dict(_choices(arguments, tool.kind, tool.sources))}
     required = [name for name in schema.get("required", []) if name not in arguments]
-    if len(allowed) > 1:
+    if len(tool.sources) > 1:
         required = [*arguments[:1], *required]
     changed = {**schema, "properties": properties, "required": required}
     if not required:
@@ -103,3 +132,51 @@ def _choices(arguments: list[str], kind: str, allowed: tuple[str, ...]) -> Itera
         else:
             text = f"One of {len(allowed)} names; list_sources with kind={kind!r} finds them."
             yield name, {"type": "string", "description": text}
+
+
+def _prompt(prompt: CatalogPrompt) -> types.Prompt:
+    definition: PromptDefinition = prompt.definition
+    several = len(prompt.sources) > 1
+    return types.Prompt(
+        name=definition.name,
+        title=definition.title,
+        description=definition.description,
+        arguments=[
+            types.PromptArgument(
+                name=argument.name,
+                description=argument.description or None,
+                required=several if argument.name == routing_argument(prompt) else argument.required,
+            )
+            for argument in definition.arguments
+        ],
+    )
+
+
+def _listed(entry: CatalogResource, sources: Mapping[str, CatalogSource]) -> Iterator[types.Resource]:
+    """The resources that the definition stands for, if its URI needs no more than the name of a source."""
+    definition, template = entry.definition, parse(entry.definition.uri_template)
+    named = routing_argument(entry)
+    if template is None or set(template.variable_names) - {named}:
+        return
+    for name in entry.sources if named else entry.sources[:1]:
+        source = sources[f"{entry.kind}.{name}"]
+        about = f"{source.title}: {source.description}" if source.description else source.title
+        yield types.Resource(
+            name=f"{definition.name}_{name}" if named else definition.name,
+            title=f"{definition.title}: {source.title}" if named else definition.title,
+            uri=template.expand({named: name}),
+            description=f"{definition.description} {about}" if named else definition.description,
+            mime_type=definition.mime_type or None,
+        )
+
+
+def _template(entry: CatalogResource) -> Iterator[types.ResourceTemplate]:
+    definition, template = entry.definition, parse(entry.definition.uri_template)
+    if template is not None and template.variable_names:
+        yield types.ResourceTemplate(
+            name=definition.name,
+            title=definition.title,
+            uri_template=definition.uri_template,
+            description=definition.description,
+            mime_type=definition.mime_type or None,
+        )

@@ -1,0 +1,81 @@
+"""What a worker wants to ask the client of a 2025 session: asked here, on the session, while the call is open.
+
+Clients of 2026-07-28 get the `InputRequiredResult` itself and make the call again.
+"""
+
+import asyncio
+from typing import Any
+
+import mcp_types as types
+import msgspec
+import pydantic
+from mcp.server import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+
+from isthmus.errors import ClientCannot, DeadlineExceeded, WorkerFailed
+from isthmus.messages import ClientCan
+
+ANSWER_WITHIN = 300.0
+"""Seconds that a person has for an answer."""
+ROUNDS = 10
+"""Times that a worker may ask during one call."""
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Asked(msgspec.Struct, frozen=True, rename="camel"):
+    """The parts of an `InputRequiredResult`."""
+
+    input_requests: dict[str, msgspec.Raw] = {}
+    request_state: str = ""
+
+
+def client_can(context: Context) -> ClientCan:
+    """What this client can be asked for."""
+    declared = context.session.client_capabilities
+    if declared is None:
+        return ClientCan()
+    forms = declared.elicitation
+    return ClientCan(
+        elicitation=forms is not None and (forms.form is not None or forms.url is None),
+        sampling=declared.sampling is not None,
+        roots=declared.roots is not None,
+    )
+
+
+async def answers(context: Context, asked: Asked) -> dict[str, msgspec.Raw]:
+    """The client's answers, asked for at once. Raises ToolError."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            found = await asyncio.gather(*(_ask(context, raw) for raw in asked.input_requests.values()))
+    except TimeoutError:
+        raise DeadlineExceeded("Nobody answered the question of this call in time.") from None
+    return dict(zip(asked.input_requests, found, strict=True))
+
+
+async def _ask(context: Context, raw: msgspec.Raw) -> msgspec.Raw:
+    try:
+        request = _REQUEST.validate_json(bytes(raw))
+    except pydantic.ValidationError:
+        raise WorkerFailed from None
+    answer: type[pydantic.BaseModel]
+    match request:
+        case types.ElicitRequest():
+            answer = types.ElicitResult
+        case types.CreateMessageRequest():
+            answer = types.CreateMessageResult
+        case types.ListRootsRequest():
+            answer = types.ListRootsResult
+    try:
+        result = await context.session.send_request(
+            request, answer, metadata=ServerMessageMetadata(related_request_id=context.request_id)
+        )
+    except (MCPError, pydantic.ValidationError):
+        raise ClientCannot("Your client did not answer the question of this call.") from None
+    return msgspec.Raw(result.model_dump_json(by_alias=True, exclude_none=True).encode())
+
+
+_REQUEST: pydantic.TypeAdapter[types.ElicitRequest | types.CreateMessageRequest | types.ListRootsRequest] = (
+    pydantic.TypeAdapter(types.ElicitRequest | types.CreateMessageRequest | types.ListRootsRequest)
+)

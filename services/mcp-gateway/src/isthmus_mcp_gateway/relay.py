@@ -1,0 +1,167 @@
+"""One request between the client and a worker: grants added, frames passed on, questions asked, the reply checked."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from isthmus import logs
+from isthmus.errors import IsthmusError, ToolError, WorkerFailed
+from isthmus.messages import ClientCan, LogLevel
+from isthmus.results import ERROR_META
+from isthmus_mcp_gateway import questions
+from isthmus_mcp_gateway.calls import Calls, Outgoing
+from isthmus_mcp_gateway.frames import Frames
+from isthmus_mcp_gateway.inbox import OnFrame
+from isthmus_mcp_gateway.policy import PolicyWatch
+from isthmus_mcp_gateway.questions import Asked, Context
+from isthmus_mcp_gateway.targets import Target
+from isthmus_mcp_gateway.tokens import Claims
+
+logger = logging.getLogger("isthmus.endpoint")
+
+
+class _Meta(msgspec.Struct):
+    code: str = msgspec.field(name=ERROR_META, default="")
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    """What the gateway itself reads of a reply: enough to refuse a broken one."""
+
+    result_type: str
+    is_error: bool = False
+    meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
+
+
+@dataclass(slots=True)
+class Called:
+    """What the log says of one call: only names that are ours, nothing that the caller made up."""
+
+    claims: Claims
+    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    name: str = "unknown tool"
+    source: str = ""
+    outcome: str = "failed"
+    line: logs.CallLine = field(default_factory=logs.CallLine)
+
+    def write(self) -> None:
+        """The line in the log."""
+        claims = self.claims
+        self.line.log(
+            logger,
+            logging.INFO,
+            self.name,
+            self.source,
+            self.outcome,
+            principal=claims.sub,
+            namespace=claims.service,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the client of a 2026 call sent with it beyond the arguments."""
+
+    answers: Mapping[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])
+    state: str = ""
+
+
+@asynccontextmanager
+async def logged(claims: Claims) -> AsyncGenerator[Called]:
+    """One line of the log for one call, whatever comes of it."""
+    called = Called(claims)
+    token = logs.current_call.set(called.id)
+    try:
+        yield called
+    except IsthmusError as error:
+        called.outcome = error.code
+        raise
+    except asyncio.CancelledError:
+        called.outcome = "cancelled"
+        raise
+    finally:
+        called.write()
+        logs.current_call.reset(token)
+
+
+class Relay:
+    """Makes the requests of clients at workers."""
+
+    def __init__(self, calls: Calls, policy: PolicyWatch, call_timeout: float) -> None:
+        self._calls = calls
+        self._policy = policy
+        self._call_timeout = call_timeout
+
+    async def run(
+        self, context: Context, target: Target, called: Called, inputs: Inputs, least: LogLevel | None
+    ) -> bytes:
+        """The worker's result in JSON; a 2025 client has answered all questions. Raises CallError, or ToolError."""
+        modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
+        for _ in range(questions.ROUNDS):
+            frames = Frames(context, least)
+            try:
+                reply = await self.call(
+                    target,
+                    called,
+                    inputs,
+                    questions.client_can(context),
+                    frames.put,
+                    context.request.headers.get("traceparent", "") if context.request is not None else "",
+                )
+            finally:
+                await frames.end()
+            if modern or called.outcome != "input_required":
+                return reply
+            asked = msgspec.json.decode(reply, type=Asked)
+            inputs = Inputs(await questions.answers(context, asked), asked.request_state)
+            called.id = secrets.token_hex(12)
+        raise WorkerFailed(f"The worker asked more than {questions.ROUNDS} times during one call.")
+
+    async def call(
+        self,
+        target: Target,
+        called: Called,
+        inputs: Inputs,
+        client: ClientCan,
+        on_frame: OnFrame | None = None,
+        traceparent: str = "",
+        seconds: float | None = None,
+    ) -> bytes:
+        """One round: the worker's result in JSON, which may be questions. Raises CallError, or ToolError."""
+        called.name, called.source = target.name, target.source_id
+        policy, claims = self._policy.current, called.claims
+        reply = await self._calls.make(
+            Outgoing(
+                kind=target.kind,
+                source=target.source,
+                name=target.name,
+                method=target.method,
+                read_only=target.read_only,
+                principal=policy.principal(claims),
+                grants={source: policy.granted(claims, source) for source in {target.source_id, *target.others}},
+                arguments=target.arguments,
+                uri=target.uri,
+                client=client,
+                answers=dict(inputs.answers),
+                state=inputs.state,
+                seconds=self._call_timeout if seconds is None else seconds,
+                traceparent=traceparent,
+                id=called.id,
+            ),
+            on_frame,
+        )
+        try:
+            head = msgspec.json.decode(reply, type=_Head)
+        except msgspec.DecodeError:
+            logger.exception("%s answered with something that is no result", target.name)
+            raise WorkerFailed from None
+        if head.result_type == "input_required":
+            called.outcome = "input_required"
+        else:
+            called.outcome = (head.meta.code or ToolError.code) if head.is_error else "ok"
+        return reply

@@ -1,0 +1,43 @@
+"""MCP 2026-07-28 as it is on the wire, for what the SDK's client does not say."""
+
+import json
+from typing import Any
+
+import httpx2
+
+from gateways import Gateway
+
+VERSION = "2026-07-28"
+TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+
+
+async def ask(
+    gateway: Gateway,
+    method: str,
+    params: dict[str, Any],
+    *,
+    capabilities: dict[str, Any] | None = None,
+    token: str = "",
+    **headers: str,
+) -> dict[str, Any]:
+    """The JSON-RPC answer to one request, with ann's token or another."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/clientCapabilities": capabilities or {},
+    }
+    name = params.get("name") or params.get("uri") or params.get("taskId")
+    sent = {
+        "Authorization": f"Bearer {token or gateway.authority.token()}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": VERSION,
+        "Mcp-Method": method,
+        **({"Mcp-Name": name} if name else {}),
+        **headers,
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+    async with httpx2.AsyncClient(timeout=20) as http:
+        answer = await http.post(gateway.mcp, json=body, headers=sent)
+    if answer.headers.get("content-type", "").startswith("text/event-stream"):
+        data = [line[5:] for line in answer.text.splitlines() if line.startswith("data:")]
+        return next(m for line in data if "id" in (m := json.loads(line)))
+    return answer.json()

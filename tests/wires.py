@@ -1,0 +1,19 @@
+"""The caller's end of a call that no bus carries."""
+
+from dataclasses import dataclass, field
+
+from isthmus.messages import Frame
+
+
+@dataclass
+class Heard:
+    """Keeps what a call says before its answer."""
+
+    frames: list[tuple[Frame, bytes]] = field(default_factory=list[tuple[Frame, bytes]])
+    updates: list[str] = field(default_factory=list[str])
+
+    async def frame(self, frame: Frame, body: bytes) -> None:
+        self.frames.append((frame, body))
+
+    async def updated(self, uri: str) -> None:
+        self.updates.append(uri)
