@@ -1,8 +1,9 @@
 """Several gateways behind one load balancer, in this process or as processes, and 2025 sessions led by hand."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,7 @@ class Session:
     host: str
     token: str
     id: str = ""
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -102,7 +104,8 @@ class Session:
         }
 
     async def post(self, gateway: Gateway, body: dict[str, object], **headers: str) -> httpx2.Response:
-        return await self.http.post(gateway.mcp, json=body, headers={**self.headers, **headers})
+        numbered = {**body, "id": next(self.numbers)} if "id" in body else body  # one of its own, as sessions need it
+        return await self.http.post(gateway.mcp, json=numbered, headers={**self.headers, **headers})
 
     async def delete(self, gateway: Gateway) -> httpx2.Response:
         return await self.http.delete(gateway.mcp, headers=self.headers)

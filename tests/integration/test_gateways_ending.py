@@ -49,6 +49,7 @@ async def test_a_call_whose_owner_was_killed_ends_and_its_session_is_unknown(nat
                 assert "result" not in (await call).text
                 assert time.monotonic() - began < 4
             assert (await opened.post(other, LIST)).status_code == 404
+        shelf.open.set()
         async with session(both, other) as opened:
             assert (await opened.post(other, say("x"))).status_code == 200
 
@@ -111,6 +112,7 @@ async def test_at_sigterm_no_call_of_either_era_is_lost_and_streams_end_in_order
                 asyncio.create_task(reached.post(staying, hold)),
                 asyncio.create_task(passing.post(leaving, hold)),
             ]
+            await modern.list_tools()  # the client looks into the list after a call, too
             modern_held = asyncio.create_task(modern.call_tool("hold", {"words": "held", "database": "shelf"}))
             await shelf.until_held(4)
             ending = asyncio.create_task(asyncio.to_thread(both.processes[0].terminate))

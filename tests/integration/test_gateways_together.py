@@ -59,7 +59,7 @@ async def test_progress_comes_through_a_forwarded_call(nats: NatsServer) -> None
         call = asyncio.create_task(client.call_tool("hold", arguments, progress_callback=on_progress))
         await asyncio.wait_for(heard.wait(), 5)
         assert not call.done()
-        for _ in range(3):  # seconds: longer than a silent owner would be waited for
+        for _ in range(4):  # seconds: longer than a silent owner, or a silent receiver, would be waited for
             while ((await frames.next_msg(5)).headers or {}).get("Isthmus-Frame") != "working":
                 pass
         shelf.open.set()
