@@ -15,6 +15,8 @@ from servers import NatsServer
 from shelf import Shelf, make_worker, served
 from together import LIST, event, processes, say, session, until_free, until_said
 
+pytestmark = pytest.mark.alone
+
 HOLD = {"name": "hold", "arguments": {"words": "held", "database": "shelf"}}
 
 
@@ -145,6 +147,26 @@ async def until_not_ready(gateway: Gateway) -> None:
     async with asyncio.timeout(1), httpx2.AsyncClient() as http:
         while (await http.get(f"{gateway.url}/readyz")).status_code != 503:
             await asyncio.sleep(0.01)
+
+
+async def test_a_gateway_without_clients_of_its_own_finishes_the_calls_that_others_forwarded(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    shelf = Shelf()
+    async with processes(nats, tmp_path, ISTHMUS_LEAVE_AFTER="0") as both, served(make_worker(shelf), nats):
+        async with both.behind.client() as client:
+            await until_said(client)
+        owner, other = both.gateways
+        async with session(both, owner) as opened:
+            call = asyncio.create_task(opened.post(other, {**LIST, "method": "tools/call", "params": HOLD}))
+            await shelf.until_held()
+            ending = asyncio.create_task(asyncio.to_thread(both.processes[0].terminate))
+            async with asyncio.timeout(5):
+                while (await opened.post(other, LIST)).status_code != 404:
+                    pass
+            shelf.open.set()
+            assert event(await call)["result"]["content"][0]["text"] == "held"
+            await ending
 
 
 async def test_a_call_that_takes_too_long_holds_up_the_end_for_a_bounded_time(nats: NatsServer, tmp_path: Path) -> None:
