@@ -1,8 +1,9 @@
 """Several gateways behind one load balancer, in this process or as processes, and 2025 sessions led by hand."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,12 +68,10 @@ async def together(nats: NatsServer, choose: Choose | None = None, call_timeout:
 
 
 @asynccontextmanager
-async def processes(
-    nats: NatsServer, folder: Path, choose: Choose | None = None, **settings: str
-) -> AsyncGenerator[Together]:
+async def processes(nats: NatsServer, folder: Path, **settings: str) -> AsyncGenerator[Together]:
     """Each started as the product starts it."""
     async with AsyncExitStack() as stack:
-        front = await stack.enter_async_context(balancer(choose))
+        front = await stack.enter_async_context(balancer())
         authority = Authority(nats, audience=f"{front.url}/mcp")
         await authority.publish_all()
         origins = {"ISTHMUS_ISSUER": ISSUER, "ISTHMUS_GATEWAY_URL": front.url}
@@ -93,6 +92,7 @@ class Session:
     host: str
     token: str
     id: str = ""
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -104,7 +104,8 @@ class Session:
         }
 
     async def post(self, gateway: Gateway, body: dict[str, object], **headers: str) -> httpx2.Response:
-        return await self.http.post(gateway.mcp, json=body, headers={**self.headers, **headers})
+        numbered = {**body, "id": next(self.numbers)} if "id" in body else body  # one of its own, as sessions need it
+        return await self.http.post(gateway.mcp, json=numbered, headers={**self.headers, **headers})
 
     async def delete(self, gateway: Gateway) -> httpx2.Response:
         return await self.http.delete(gateway.mcp, headers=self.headers)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus import subjects
-from isthmus.errors import CallError, NoWorker, WorkerLost
+from isthmus.errors import CallError, IsthmusError, NoWorker, WorkerLost
 from isthmus_mcp_gateway.gate import CLAIMS, read_body, replay_body, respond
 from isthmus_mcp_gateway.inbox import Inbox
 from isthmus_mcp_gateway.peers import MOST, WINDOW, WORKING_EVERY, Forwarded, Heard, Start, owner_of, wanted
@@ -29,7 +29,7 @@ class Forward:
     """One request on its way to its owner, and the response on its way back."""
 
     def __init__(self, inbox: Inbox, owner: str, request: Forwarded, send: Send) -> None:
-        self.failure: CallError | None = None
+        self.failure: IsthmusError | None = None
         """Why there is no whole response."""
         self.started = False
         self.complete = False
@@ -56,7 +56,7 @@ class Forward:
                         await asyncio.sleep(0.05)
                         continue
                     self.failure = error
-                except CallError as error:
+                except IsthmusError as error:
                     self.failure = error
                 except NatsError as error:
                     logger.info("a request was not forwarded: %s", type(error).__name__)
