@@ -128,6 +128,8 @@ class Person:
     tls: ssl.SSLContext | bool = True
     """Which certificates the client and the browser trust."""
     sign_ins: int = 0
+    consent: str = ""
+    """The page that asked for consent."""
     answer: str = ""
     """Where the browser was sent at the end: the redirect with the code."""
 
@@ -140,6 +142,7 @@ class Person:
                 self.sign_ins += 1
                 await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
                 self.cookies = browser.http.cookies
+            self.consent = browser.page.text if browser.page is not None else ""
             only = None if self.scopes is None else {"scope": self.scopes}
             self.answer = await browser.submit(only=only, decision="allow")
 

@@ -186,7 +186,11 @@ class Stack:
             # On loopback whoever holds the secret holds the data anyway; a published client is nobody by itself.
             "ISTHMUS_CLIENT_ROLES": "" if self.front.public_url else "everything",
         }
-        gateway = {**shared, "ISTHMUS_PORT": str(self.ports.gateway)}
+        gateway = {
+            **shared,
+            "ISTHMUS_PORT": str(self.ports.gateway),
+            "ISTHMUS_LEAVE_AFTER": "0",
+        }  # nobody balances load
         workers = {"ISTHMUS_FINGERPRINT_KEY": self.secrets.fingerprint_key}
         if self.sources.config is not None:
             workers["ISTHMUS_CONFIG"] = str(self.sources.config.resolve())
