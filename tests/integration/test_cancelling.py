@@ -169,6 +169,22 @@ async def test_a_call_whose_client_vanishes_stops_in_the_database(
         assert '"result":{}' in ping.text  # the session lives on
 
 
+async def test_a_call_whose_client_vanishes_at_another_gateway_than_its_sessions_stops_in_the_database(
+    nats: NatsServer, place: Site
+) -> None:
+    first = place.gateway
+    headers = {"MCP-Protocol-Version": HANDSHAKE, **await session(first)}
+    async with running_gateway(nats, first.authority, call_timeout=20, behind=first.url) as second:
+        writers = [
+            await send(first, request(number, engine, HANDSHAKE), headers, at=second)
+            for number, engine in enumerate(ENGINES)
+        ]
+        await place.until_all_run()
+        for writer in writers:
+            close(writer)
+        await place.check_stopped("vanished at another gateway")
+
+
 def request(number: int, engine: str, era: str) -> dict[str, Any]:
     params: dict[str, Any] = {"name": "query_table", "arguments": arguments(engine, "slow")}
     if era == MODERN:
@@ -197,10 +213,12 @@ def usual(gateway: Gateway) -> dict[str, str]:
     }
 
 
-async def send(gateway: Gateway, body: dict[str, Any], headers: dict[str, str]) -> asyncio.StreamWriter:
-    """One POST on a connection of its own, whose answer nobody reads."""
-    parts = urlsplit(gateway.mcp)
-    _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+async def send(
+    gateway: Gateway, body: dict[str, Any], headers: dict[str, str], at: Gateway | None = None
+) -> asyncio.StreamWriter:
+    """One POST on a connection of its own, whose answer nobody reads. `at`: the gateway that it comes to."""
+    parts, place = urlsplit(gateway.mcp), urlsplit((at or gateway).url)
+    _, writer = await asyncio.open_connection(place.hostname, place.port)
     text = json.dumps(body).encode()
     lines = {**usual(gateway), **headers, "Host": parts.netloc, "Content-Length": str(len(text))}
     head = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items())]
