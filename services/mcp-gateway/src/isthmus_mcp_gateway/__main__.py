@@ -10,6 +10,7 @@ import uvicorn
 
 from isthmus import lifetime, logs
 from isthmus.errors import ConfigurationError
+from isthmus.proxies import trusted_proxies
 from isthmus.settings import read_settings
 from isthmus_mcp_gateway.app import CALLS_END_WITHIN, Gateway, create_app
 from isthmus_mcp_gateway.settings import Settings
@@ -38,6 +39,7 @@ def main() -> None:
     logs.set_up("mcp-gateway", settings)
     lifetime.follow_launcher()
     app = create_app(settings)
+    trusted = trusted_proxies(settings.trusted_proxies)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -48,6 +50,8 @@ def main() -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=trusted,
         timeout_graceful_shutdown=int(CALLS_END_WITHIN),
     )
     Server(config).run()
