@@ -72,7 +72,7 @@ class Inbox:
 
     async def open(self) -> None:
         """Subscribes to what any worker may answer on, and begins to look for lost calls."""
-        await self.open_kind("srv")
+        await self.open_kind(subjects.SRV)
         self._ticker = asyncio.create_task(self._tick())
 
     async def open_kind(self, kind: str) -> None:
@@ -137,7 +137,7 @@ class Inbox:
 
     async def gather(self, subject: str, seconds: float) -> list[bytes]:
         """All replies that come within the time."""
-        reply = self._address("srv")
+        reply = self._address(subjects.SRV)
         queue = self._gathering[reply] = asyncio.Queue[Msg](maxsize=10_000)
         try:
             await self.client.publish(subject, reply=reply)
