@@ -119,7 +119,9 @@ class Shop:
         with self.admin.begin() as connection:
             for statement in sql.split(";\n"):
                 if statement.strip():
-                    result = connection.execute(sa.text(statement), parameters)
+                    text = sa.text(statement)
+                    bound = {name: value for name, value in parameters.items() if f":{name}" in statement}
+                    result = connection.execute(text, bound)
                     rows = [tuple(row) for row in result] if result.returns_rows else []
         return rows
 

@@ -37,7 +37,8 @@ def _entries(call: Call[Store], folder: Names, value: str, stop: Stop) -> list[s
     def begins(path: str, is_folder: bool) -> bool:
         return path.startswith(value) and sees(granted, path, is_folder=is_folder)
 
-    selection = Selection(start=folder, after=value, sees=begins, wanted=lambda _: True)
+    after = "" if value.endswith("/") else value
+    selection = Selection(start=folder, after=after, sees=begins, wanted=lambda _: True)
     with closing(store.walk(selection, stop)) as found:
         keys = takewhile(lambda key: key.startswith(value), (_key(*one) for one in found))
         values = list(islice(keys, COMPLETED + 1))
