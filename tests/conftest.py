@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
+import node
 from servers import NatsServer, nats_server
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def javascript() -> node.Javascript:
+    """Node, and the packages of `tests/javascript`. The first test to use it needs a longer timeout."""
+    return node.installed()
 
 
 @pytest.fixture

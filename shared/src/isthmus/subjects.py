@@ -5,6 +5,15 @@ import re
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """What the name of a source, a tool or a kind of worker matches, whole."""
 
+PEER = "peer"
+"""Stands for a kind in the gateways' inboxes: answers of other gateways, where no worker may publish."""
+
+SRV = "srv"
+"""Stands for a kind there too: answers to `$SRV` and to `tools`, where every worker may publish."""
+
+BUILT_IN = ("db", "file")
+"""The kinds of the product's own workers: each has a NATS user of its own."""
+
 CATALOG_CHANGED = "isthmus.catalog.changed"
 """Worker → gateways and auth: a worker started, changed or is leaving. A hint: it may be lost."""
 
@@ -38,7 +47,7 @@ def audit(service: str) -> str:
 
 
 def gateway(gateway_id: str, topic: str) -> str:
-    """Gateway ↔ gateway."""
+    """Gateway → the gateway with this id: `request`, `heard` or `gone`."""
     return f"isthmus.gateway.{gateway_id}.{topic}"
 
 
@@ -55,3 +64,8 @@ def srv(verb: str, service: str = "", instance: str = "") -> str:
 def is_name(text: str) -> bool:
     """Whether `text` may stand as a source, tool or kind in a subject."""
     return NAME.fullmatch(text) is not None
+
+
+def is_kind(text: str) -> bool:
+    """Whether workers may be of the kind `text`."""
+    return is_name(text) and text not in (PEER, SRV)

@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from isthmus import lifetime, logs, subjects
+from isthmus import lifetime, logs, scopes, subjects
 from isthmus.definitions import (
     Annotations,
     PromptArgument,
@@ -28,7 +28,7 @@ from isthmus.definitions import (
     ResourceDefinition,
     ToolDefinition,
 )
-from isthmus.errors import ConfigurationError
+from isthmus.errors import ConfigurationError, NotFound, ToolError
 from isthmus.reloading import ConfiguredSources
 from isthmus.results import CallToolResult
 from isthmus.schemas import JsonSchema, field_documentation, object_schema
@@ -36,7 +36,7 @@ from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Completer, Function, Result, Source, Toolbox
 
-__all__ = ["Call", "ConfiguredSources", "Result", "Source", "Worker", "WorkerSettings"]
+__all__ = ["Call", "ConfiguredSources", "NotFound", "Result", "Source", "ToolError", "Worker", "WorkerSettings"]
 
 T = TypeVar("T")
 A = TypeVar("A", bound=msgspec.Struct)
@@ -51,11 +51,15 @@ _VARIABLE = re.compile(r"\{\+?([a-z][a-z0-9_]*)\}")
 class Worker(Generic[T]):
     """A kind of worker, with what it offers and its sources."""
 
-    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
-        """`argument` is what the tools call the argument that names a source, such as `database`."""
-        if not subjects.is_name(kind):
+    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0", objects: bool = False) -> None:
+        """`argument` is what the tools call the argument that names a source, such as `database`.
+
+        With `objects` the functions apply what `call.granted` says of objects, rows and columns. Without it they need
+        not know of such things: whoever is granted only a part of a source is refused.
+        """
+        if not subjects.is_kind(kind):
             raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
-        self._toolbox = Toolbox[T](kind, argument, version)
+        self._toolbox = Toolbox[T](kind, argument, version, objects)
         self._configured: ConfiguredSources[T] | None = None
         self._added: dict[str, Source[T]] = {}
 
@@ -95,7 +99,7 @@ class Worker(Generic[T]):
                     destructive_hint=destructive,
                     idempotent_hint=idempotent or read_only,
                 ),
-                scope=scope,
+                scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind} if sources is None else dict(sources),
                 task_support=task_support,
@@ -120,7 +124,7 @@ class Worker(Generic[T]):
                 name=_name(function),
                 title=title or _title(function),
                 description=inspect.getdoc(function) or "",
-                scope=scope,
+                scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind},
                 arguments=tuple(
@@ -160,7 +164,7 @@ class Worker(Generic[T]):
                 name=_name(function),
                 title=title or _title(function),
                 description=inspect.getdoc(function) or "",
-                scope=scope,
+                scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind} if named else {},
                 uri_template=uri_template,
@@ -216,6 +220,13 @@ class Worker(Generic[T]):
             await self.serve(settings, until)
 
         asyncio.run(run())
+
+    def _scope(self, scope: str) -> str:
+        if not scopes.belongs_to(scope, self._toolbox.kind):
+            raise ConfigurationError(
+                f"What a worker of the kind {self._toolbox.kind} offers cannot have the scope {scope!r}."
+            )
+        return scope
 
     async def _changes(self) -> AsyncGenerator[dict[str, Source[T]]]:
         if self._configured is not None:

@@ -230,7 +230,7 @@ def _offer(service: str, endpoint: InfoEndpoint) -> Offer | None:
     except msgspec.ValidationError:
         return None
     kind = advertisement.kind
-    if not (subjects.is_name(kind) and subjects.is_name(endpoint.name)):
+    if not (subjects.is_kind(kind) and subjects.is_name(endpoint.name)):
         return None
     if service != f"{kind}-worker" or endpoint.subject != subjects.calls(kind, endpoint.name):
         return None
