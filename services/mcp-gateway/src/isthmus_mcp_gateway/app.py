@@ -29,10 +29,12 @@ from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.endpoint import Endpoint
 from isthmus_mcp_gateway.forwarding import Forwarding
 from isthmus_mcp_gateway.gate import Gate
+from isthmus_mcp_gateway.goodbyes import Goodbyes
 from isthmus_mcp_gateway.hosting import Hosting
 from isthmus_mcp_gateway.inbox import USER, Inbox
 from isthmus_mcp_gateway.peers import SessionIds
 from isthmus_mcp_gateway.policy import PolicyWatch
+from isthmus_mcp_gateway.quick import Quick
 from isthmus_mcp_gateway.settings import Settings
 from isthmus_mcp_gateway.streams import Streams
 from isthmus_mcp_gateway.tokens import Verifier
@@ -55,21 +57,25 @@ class Gateway:
         self.discovery = Discovery(client, self.inbox, self._catalog_changed, frozenset({sources_tool.NAME}))
         self.policy = PolicyWatch(client, self._policy_changed)
         self.endpoint = Endpoint(
-            self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout, self.id
+            self.discovery,
+            self.policy,
+            Calls(self.inbox, self.discovery.look_again),
+            settings.call_timeout,
+            self.id,
+            self.origins.issuer,
         )
         security = _transport_security(self.origins)
-        self.manager = StreamableHTTPSessionManager(
-            self.endpoint.server(self.origins.issuer), security_settings=security
-        )
+        server = self.endpoint.server()
+        self.manager = StreamableHTTPSessionManager(server, security_settings=security)
         self.streams = Streams()
         mcp = SessionIds(
-            AuthContextMiddleware(StreamableHTTPASGIApp(self.manager)),  # pyright: ignore[reportArgumentType]
+            Goodbyes(AuthContextMiddleware(StreamableHTTPASGIApp(self.manager))),  # pyright: ignore[reportArgumentType]
             self.id,
         )
         self.forwarding = Forwarding(self.inbox, self.id, mcp, security)
         self.hosting = Hosting(client, self.id, self.streams.ending(mcp))
         self.gate = Gate(
-            self.streams.ending(self.forwarding),
+            Quick(self.streams.ending(self.forwarding), self.endpoint, security, server.server_info_stamp),
             self.origins,
             self.verifier,
             lambda: self.policy.current,
@@ -104,14 +110,15 @@ class Gateway:
 
     def stop(self) -> None:
         """Ends what `start` began."""
-        self.forwarding.close()
         self.endpoint.tasks.end()
+        self.forwarding.close()
         self.policy.stop()
         self.discovery.stop()
         self.inbox.close()
 
     async def reconnected(self) -> None:
         """The bus is back: what was missed meanwhile is read anew."""
+        await self.inbox.back()
         self.policy.start()
         self.discovery.forgive()
         self.discovery.look_again()
@@ -140,7 +147,7 @@ class Gateway:
         if section in ("", policy.JWKS):
             self.verifier.use_keys(self.policy.current.keys)
         if section in ("", policy.STATE_KEY):
-            self.endpoint.seal.use_keys(self.policy.current.state_keys)
+            self.endpoint.seal.keys.use(self.policy.current.state_keys)
         if section in ("", "service", "role", "user"):
             self._tell()
 
@@ -217,7 +224,14 @@ async def _open(client: bus.Connection, gateway: Gateway, settings: Settings) ->
     """Connects, however long that takes: until then the gateway answers that it is not ready."""
     try:
         # Nothing is buffered while the bus is away: a write must not run after its caller has given up.
-        await bus.connect(settings, USER, connection=client, pending_size=0, on_reconnect=gateway.reconnected)
+        await bus.connect(
+            settings,
+            USER,
+            connection=client,
+            pending_size=0,
+            on_disconnect=gateway.inbox.away,
+            on_reconnect=gateway.reconnected,
+        )
         await gateway.start()
     except (ConfigurationError, NatsError) as error:
         lifetime.fail(f"the bus cannot be used: {error}")

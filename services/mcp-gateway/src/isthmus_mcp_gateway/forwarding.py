@@ -99,6 +99,7 @@ class Forward:
             logger.debug("the bus is away")
 
     def _on_frame(self, kind: str, body: bytes) -> None:
+        """Never waits: every other reply would wait with it."""
         if kind == "working":
             return
         try:

@@ -31,9 +31,8 @@ class Asked(msgspec.Struct, frozen=True, rename="camel"):
     request_state: str = ""
 
 
-def client_can(context: Context) -> ClientCan:
-    """What this client can be asked for."""
-    declared = context.session.client_capabilities
+def client_can(declared: types.ClientCapabilities | None) -> ClientCan:
+    """What a client can be asked for."""
     if declared is None:
         return ClientCan()
     forms = declared.elicitation
