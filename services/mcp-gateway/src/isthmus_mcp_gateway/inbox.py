@@ -170,10 +170,13 @@ class Inbox:
             pending.done.set_result(message.data)
 
     async def _tick(self) -> None:
+        ticked = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
+            stood_still, ticked = now - ticked - TICK, now  # what came meanwhile has not been read yet
             for pending in list(self._pending.values()):
+                pending.heard += stood_still
                 if now - pending.heard > SILENCE and not pending.done.done():
                     pending.done.set_exception(WorkerLost())
             if self._cancelled and self._here.is_set():
