@@ -17,7 +17,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
 from isthmus.answering import arguments_sentence
-from isthmus.errors import CallError, InvalidArguments, IsthmusError, NotFound, ToolError
+from isthmus.errors import CallError, ClientCannot, InvalidArguments, IsthmusError, NotFound, ToolError
 from isthmus.results import CallToolResult, TextContent, failure
 from isthmus_mcp_gateway import resources, sources_tool, targets
 from isthmus_mcp_gateway.calls import Calls
@@ -128,6 +128,8 @@ class Endpoint:
                     target = targets.tool(view, params.name, arguments)
                     result = await self._run(context, target, called, params)
         except (ToolError, CallError) as error:
+            if isinstance(error, ClientCannot) and _is_modern(context):
+                raise _protocol_error(error, context) from None
             result = msgspec.json.encode(failure(error.message, error.code))
         return _as(types.CallToolResult, result)
 
@@ -139,7 +141,7 @@ class Endpoint:
                 target = targets.prompt(view, params.name, params.arguments or {})
                 return _as(types.GetPromptResult, await self._run(context, target, called, params))
         except IsthmusError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
 
     async def read_resource(
         self, context: Context, params: types.ReadResourceRequestParams
@@ -152,11 +154,10 @@ class Endpoint:
                 target = targets.resource(view, uri)
                 result = await self._run(context, target, called, params)
         except NotFound as error:
-            modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-            code = types.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
+            code = types.INVALID_PARAMS if _is_modern(context) else RESOURCE_NOT_FOUND
             raise MCPError(code, error.message, {"uri": uri}) from None
         except IsthmusError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
         return _as(types.ReadResourceResult, result)
 
     async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
@@ -177,7 +178,7 @@ class Endpoint:
             async with logged(claims) as called:
                 return _as(types.CompleteResult, await self._run(context, found, called, params))
         except IsthmusError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
 
     async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Follows a resource that the caller may read."""
@@ -186,7 +187,7 @@ class Endpoint:
         try:
             self.listeners.follow(context, str(params.uri))
         except ToolError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
         return types.EmptyResult()
 
     async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -306,8 +307,16 @@ def _as(model: type[M], reply: bytes) -> M:
     return cast("M", msgspec.json.decode(reply))
 
 
-def _protocol_error(error: IsthmusError) -> MCPError:
+def _is_modern(context: Context) -> bool:
+    return context.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+def _protocol_error(error: IsthmusError, context: Context) -> MCPError:
     """What MCP answers where results cannot carry errors."""
+    if isinstance(error, ClientCannot) and _is_modern(context):
+        lacking: dict[str, dict[str, object]] = {name: {} for name in error.needs}
+        data = {"requiredCapabilities": lacking}
+        return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, error.message, data)
     mendable = isinstance(error, ToolError)
     code = types.INVALID_PARAMS if mendable else types.INTERNAL_ERROR
     return MCPError(code, error.message, {"code": error.code})

@@ -161,6 +161,7 @@ class Relay:
             logger.exception("%s answered with something that is no result", target.name)
             raise WorkerFailed from None
         if head.result_type == "input_required":
+            questions.check(client, reply)
             called.outcome = "input_required"
         else:
             called.outcome = (head.meta.code or ToolError.code) if head.is_error else "ok"
