@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 
 from isthmus.errors import ClientCannot, DeadlineExceeded, WorkerFailed
-from isthmus.messages import ClientCan
+from isthmus.messages import ClientCan, Method
 
 ANSWER_WITHIN = 300.0
 """Seconds that a person has for an answer."""
@@ -39,8 +39,10 @@ class Asked(msgspec.Struct, frozen=True, rename="camel"):
     request_state: str = ""
 
 
-def check(client: ClientCan, reply: bytes) -> None:
-    """That the worker asks only for what the client can be asked for. Raises ClientCannot, or WorkerFailed."""
+def check(method: Method, client: ClientCan, reply: bytes) -> None:
+    """That the worker asks where it may, and for what the client can answer. Raises ClientCannot, or WorkerFailed."""
+    if method == "completion/complete":
+        raise WorkerFailed
     try:
         requests = msgspec.json.decode(reply, type=_Requests).input_requests.values()
     except msgspec.DecodeError:
