@@ -222,12 +222,13 @@ async def test_what_one_gateway_sealed_another_one_opens_also_after_the_key_chan
 
 
 POSSIBLE = {"nothing", *(f"{number} pieces" for number in range(1, 10))}
+TEXT = st.text(st.characters(), max_size=20)  # with halves of characters, which JSON can hold
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=10,
 )
-STATE = st.none() | st.text(max_size=40) | JSON
+STATE = st.none() | TEXT | JSON
 ANSWER = st.fixed_dictionaries(
     {"action": st.sampled_from(["accept", "decline", "cancel"]) | JSON},
     optional={"content": st.fixed_dictionaries({}, optional={"pieces": JSON}) | JSON},
@@ -240,9 +241,7 @@ async def test_no_answer_and_no_state_that_a_client_makes_up_breaks_anything(nat
 
         def hold(http: httpx2.Client) -> None:
             @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-            @given(
-                responses=st.dictionaries(st.just("pieces") | st.text(), ANSWER | JSON, max_size=3) | JSON, state=STATE
-            )
+            @given(responses=st.dictionaries(st.just("pieces") | TEXT, ANSWER | JSON, max_size=3) | JSON, state=STATE)
             def holds(responses: object, state: object) -> None:
                 params = {
                     "name": "order",
