@@ -16,7 +16,7 @@ SECRETS = Path("/secrets")
 BUS = Path("/bus")
 STORE = Path("/store")
 
-OPERATOR, AUTH, GATEWAY, DB_WORKER, FILE_WORKER, NATS, S3, WORKER = range(10000, 10008)
+OPERATOR, AUTH, GATEWAY, DB_WORKER, FILE_WORKER, NATS, S3, PROXY, WORKER = range(10000, 10009)
 """User and group ids; compose.yaml and the Dockerfiles name the same."""
 S3_ACCESS_KEY = "isthmus"
 

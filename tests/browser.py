@@ -1,5 +1,6 @@
 """A person with a browser that has no JavaScript: reads a page, fills its form, follows redirects."""
 
+import ssl
 from html.parser import HTMLParser
 from types import TracebackType
 from typing import Self
@@ -36,8 +37,8 @@ class Form(HTMLParser):
 class Browser:
     """Keeps cookies; follows redirects until they leave `inside`."""
 
-    def __init__(self, inside: str) -> None:
-        self.http = httpx2.AsyncClient(timeout=10)
+    def __init__(self, inside: str, tls: ssl.SSLContext | bool = True) -> None:
+        self.http = httpx2.AsyncClient(timeout=10, verify=tls)
         self.inside = inside
         self.page: httpx2.Response | None = None
 

@@ -24,6 +24,8 @@ from servers import free_port
 ROOT = Path(__file__).parents[1]
 BUILD_WITHIN = 900.0
 UP_WITHIN = 180.0
+PROFILES = {"tls": ["tls", "certificate"]}
+"""What each profile adds."""
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -44,7 +46,8 @@ class Composed:
 
     command: list[str]
     project: str
-    ports: dict[str, str]
+    settings: dict[str, str]
+    """The variables of compose.yaml: ports, and what a test changes."""
     healthy_in: float = 0.0
 
     def compose(self, *arguments: str, within: float = 60) -> str:
@@ -52,7 +55,7 @@ class Composed:
         done = subprocess.run(
             [*self.command, "-p", self.project, *arguments],
             cwd=ROOT,
-            env={**os.environ, **self.ports},
+            env={**os.environ, **self.settings},
             capture_output=True,
             text=True,
             timeout=within,
@@ -64,6 +67,20 @@ class Composed:
     def up(self, *arguments: str) -> None:
         """Starts what does not run yet; returns once everything is healthy, since `welcome` waits for that."""
         self.compose("up", "-d", "--no-build", *arguments, within=UP_WITHIN)
+
+    @contextmanager
+    def changed(self, **settings: str) -> Generator[None]:
+        """The stack with other settings for a while; `COMPOSE_PROFILES` adds services, which go again."""
+        before = self.settings
+        self.settings = {**before, **settings}
+        try:
+            self.up()
+            yield
+        finally:
+            if profile := settings.get("COMPOSE_PROFILES"):
+                self.compose("rm", "-s", "-f", *PROFILES[profile])
+            self.settings = before
+            self.up()
 
     def containers(self, service: str) -> list[str]:
         """The ids of the service's running containers."""
@@ -93,6 +110,7 @@ def composed() -> Generator[Composed]:
         print(stack.compose("logs", "--no-color", "--tail", "40"))
         raise
     finally:
+        stack.settings["COMPOSE_PROFILES"] = ",".join(PROFILES)  # so that nothing of them stays
         stack.compose("down", "-v", "--remove-orphans", "--timeout", "5", within=UP_WITHIN)
 
 

@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
+from litestar import Litestar
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from nats.js.api import KeyValueConfig
@@ -20,6 +21,7 @@ from nats.js.api import KeyValueConfig
 from isthmus import bus, policy
 from isthmus.grants import EVERYTHING, Grant
 from isthmus.policy import Role, Service, StateKeys, User
+from isthmus_mcp_gateway.__main__ import Server
 from isthmus_mcp_gateway.app import create_app
 from isthmus_mcp_gateway.settings import Settings
 from servers import NatsServer, free_port
@@ -86,6 +88,10 @@ class Gateway:
 
     url: str
     authority: Authority
+    app: Litestar | None = None
+    """What serves it, where that is this process."""
+    host: str = ""
+    """What its clients send as `Host`, if not where they connect to."""
 
     @property
     def mcp(self) -> str:
@@ -95,7 +101,8 @@ class Gateway:
     async def client(self, mode: str = "auto", path: str = "/mcp", **options: Any) -> AsyncGenerator[Client]:
         """The SDK's client with ann's token, or with `token=`."""
         token = options.pop("token", None) or self.authority.token()
-        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+        headers = {"Authorization": f"Bearer {token}", **({"Host": self.host} if self.host else {})}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
             transport = streamable_http_client(self.url + path, http_client=http)
             async with Client(transport, mode=mode, **options) as client:
                 yield client
@@ -103,28 +110,28 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    nats: NatsServer, authority: Authority | None = None, *, call_timeout: float = 2, public_url: str = ""
+    nats: NatsServer, authority: Authority | None = None, *, call_timeout: float = 2, behind: str = ""
 ) -> AsyncGenerator[Gateway]:
-    """Starts a gateway and waits until it is ready. `public_url` is its address for clients, if they use another."""
+    """Starts a gateway and waits until it is ready. `behind`: the origin of the proxy that clients know instead."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     if authority is None:
-        authority = Authority(nats, audience=f"{public_url or url}/mcp")
+        authority = Authority(nats, audience=f"{behind or url}/mcp")
         await authority.publish_all()
     settings = Settings(
         **msgspec.structs.asdict(nats.settings("gateway")),
         port=port,
         issuer=ISSUER,
-        gateway_url=public_url or url,
+        gateway_url=behind or url,
         call_timeout=call_timeout,
+        leave_after=0,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), port=port, log_config=None, timeout_graceful_shutdown=1)
-    )
+    app = create_app(settings)
+    server = Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
     serving = asyncio.create_task(server.serve())
     try:
         await _ready(url, serving)
-        yield Gateway(url, authority)
+        yield Gateway(url, authority, app)
     finally:
         server.should_exit = True
         await serving

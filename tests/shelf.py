@@ -38,7 +38,14 @@ class Shelf:
     """What the tools of these tests work on: a gate that holds them."""
 
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    held: int = 0
     stopped: int = 0
+
+    async def until_held(self, calls: int = 1) -> None:
+        """So many calls have come to the gate."""
+        async with asyncio.timeout(10):
+            while self.held < calls:
+                await asyncio.sleep(0.01)
 
 
 def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
@@ -54,6 +61,7 @@ def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
     async def hold(call: Call[Shelf], arguments: Say) -> str:
         """Waits for the gate."""
         await call.progress(1, 2, "half way")
+        call.source.handle.held += 1
         try:
             await call.source.handle.open.wait()
         except asyncio.CancelledError:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -120,6 +121,8 @@ class Person:
     storage: Storage = field(default_factory=Storage)
     scopes: list[str] | None = None
     """The scopes that are left checked on the consent page; None: all that were asked for."""
+    tls: ssl.SSLContext | bool = True
+    """Which certificates the client and the browser trust."""
     sign_ins: int = 0
     consent: str = ""
     """The page that asked for consent."""
@@ -129,7 +132,7 @@ class Person:
     async def visit(self, url: str) -> None:
         """What happens in the browser that the client opens."""
         self.sign_ins += 1
-        async with Browser(self.connection.issuer) as browser:
+        async with Browser(self.connection.issuer, self.tls) as browser:
             await browser.open(url)
             await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
             self.consent = browser.page.text if browser.page is not None else ""
@@ -159,7 +162,7 @@ class Person:
     @asynccontextmanager
     async def client(self, mode: str = "auto") -> AsyncGenerator[Client]:
         """An MCP client that does the whole OAuth flow when it must."""
-        async with httpx2.AsyncClient(auth=self.provider(), timeout=30) as http:
+        async with httpx2.AsyncClient(auth=self.provider(), timeout=30, verify=self.tls) as http:
             transport = streamable_http_client(self.connection.mcp_endpoint, http_client=http)
             async with Client(transport, mode=mode) as client:
                 yield client

@@ -40,10 +40,14 @@ async def ask(
     capabilities: dict[str, Any] | None = None,
     token: str = "",
     name: str = "",
+    **more: str,
 ) -> dict[str, Any]:
-    """The JSON-RPC answer to one request, with ann's token or another; `name` takes the place of the true Mcp-Name."""
+    """The JSON-RPC answer to one request, with ann's token or another; `name` takes the place of the true Mcp-Name.
+
+    `more` are further headers.
+    """
     name = name or params.get("name") or params.get("uri") or params.get("taskId") or ""
-    sent = headers(method, token or gateway.authority.token(), name)
+    sent = {**headers(method, token or gateway.authority.token(), name), **more}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": with_meta(params, capabilities)}
     async with httpx2.AsyncClient(timeout=20) as http:
         answer = await http.post(gateway.mcp, json=body, headers=sent)

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mcp_types import TextContent
 
 from stack import ISTHMUS, Person, Stack, Storage, claims
 
+PAGE = Path(__file__).parents[2] / "docs" / "workers.md"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "git_worker.py"
 TOOLS = {"list_commits", "search_code", "show_file"}
 
@@ -198,6 +200,19 @@ def test_a_worker_that_is_told_to_end_leaves_and_its_exit_code_is_its_own(stack:
         assert "passing" not in stack.command("sources").stdout
     with joined(stack, sys.executable, "-c", "import sys; sys.exit(7)") as process:
         assert process.wait(10) == 7
+
+
+def test_the_worker_that_the_page_begins_with_runs_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "notes_worker.py").write_text(code)
+    with joined(stack, sys.executable, tmp_path / "notes_worker.py"):
+        end = time.monotonic() + 10
+        while "kitchen" not in stack.command("sources").stdout:
+            assert time.monotonic() < end
+        called = stack.command("call", "read_note", '{"title": "bread"}')
+        assert (called.returncode, called.stdout) == (0, "flour, water, salt\n")
+        called = stack.command("call", "read_note", '{"title": "cake"}')
+        assert (called.returncode, called.stdout) == (1, "There is no note 'cake'.\n")
 
 
 def test_another_bus_in_the_environment_does_not_count(stack: Stack) -> None:

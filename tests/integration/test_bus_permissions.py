@@ -87,13 +87,13 @@ MAY_PUBLISH: dict[str, frozenset[str]] = {
         subjects.tools("db", "digest"),
         subjects.tools("file", "digest"),
         subjects.CANCEL,
-        subjects.gateway("g1", "session"),
+        subjects.gateway("g1", "request"),
         subjects.audit("gateway"),
         "_INBOX_gateway.db.connection.random",
         "_INBOX_gateway.file.connection.random",
+        "_INBOX_gateway.peer.connection.random",
         "_INBOX_gateway.srv.connection.random",
         "_INBOX_gateway.git.connection.random",
-        "_INBOX_gateway.peer.connection.random",
         "_INBOX_gateway.jetstream",
         "_INBOX_gateway.jetstream.random",
         subjects.call("git", "site", "list_commits"),
@@ -167,7 +167,7 @@ MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
             "_INBOX_gateway.db.connection.*",
             subjects.CATALOG_CHANGED,
             subjects.updated("*", "*"),
-            subjects.gateway("g1", "session"),
+            subjects.gateway("g1", "request"),
         }
     ),
     "db_worker": hears("db"),
@@ -346,6 +346,32 @@ async def test_a_worker_of_a_kind_of_its_own_hears_and_takes_nothing_of_database
             assert (await calls.next_msg(1)).data == b"secret"
         await settled(thief.client)
         assert set(heard) == {own}
+
+
+async def test_a_kind_can_have_a_user_of_its_own_as_the_page_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bus.md").read_text()
+    (entry,) = re.findall(r"```\n(\{ user: git_worker.*?)```", page, re.DOTALL)
+    conf = (resources.files("isthmus") / "nats.conf").read_text().replace("users: [", f"users: [ {entry}", 1)
+    (tmp_path / "nats.conf").write_text(conf)
+    server = NatsServer(tmp_path, configuration=tmp_path / "nats.conf")
+    server.passwords["git_worker"] = "pgit"
+    server.start()
+    try:
+        async with connected(server, "git_worker") as user:
+            for subject in hears("git"):
+                await user.client.subscribe(subject)
+                assert not await user.refused(), subject
+            for subject in answers("git"):
+                await user.client.publish(subject)
+                assert not await user.refused(), subject
+            for subject in (hears("db") | hears("hg")) - hears("git") | WILDCARDS:
+                await user.client.subscribe(subject)
+                assert await user.refused(), subject
+            for subject in (answers("db") | answers("hg")) - answers("git"):
+                await user.client.publish(subject)
+                assert await user.refused(), subject
+    finally:
+        server.stop()
 
 
 async def test_policy_is_written_by_auth_alone_and_read_by_gateways_alone(spied: NatsServer) -> None:

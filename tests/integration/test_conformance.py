@@ -78,7 +78,7 @@ async def test_the_official_conformance_suite_passes_without_failures_or_warning
 ) -> None:
     public, report = f"http://127.0.0.1:{free_port()}", tmp_path / revision
     async with (
-        running_gateway(nats, public_url=public, call_timeout=30) as gateway,
+        running_gateway(nats, behind=public, call_timeout=30) as gateway,
         served(make_worker(), nats, user="worker"),
         bearer_proxy(public, gateway.url, lambda: gateway.authority.token(scope=USE)),
     ):

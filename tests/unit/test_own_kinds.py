@@ -1,15 +1,27 @@
 """What a kind of worker of one's own may be called and ask for."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
+from isthmus.launcher.state import DataFolder, write
 from isthmus.scopes import describe, is_scope
 from isthmus.worker import Call, Worker
 
 
+class Repository(msgspec.Struct):
+    """One source."""
+
+    path: str
+
+
 class Nothing(msgspec.Struct):
-    """No arguments."""
+    """No arguments but the source."""
+
+    x: str = ""
 
 
 @pytest.mark.parametrize("kind", ["srv", "peer", "Git", "git.x", "git-x", "*", "", "1git"])
@@ -38,7 +50,28 @@ def test_not_everything_with_use_is_a_scope(text: str) -> None:
     assert not is_scope(text)
 
 
+def test_a_kind_of_ones_own_has_sources_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "repositories.toml"
+    environ = {"ISTHMUS_CONFIG": str(file), "ISTHMUS_REPOSITORIES": '{"b": {"path": "./b"}}'}
+    file.write_text("[repositories.a]\npath = './a'\n")
+    found = read_sources("repositories", Repository, environ)
+    assert found == {"a": Repository("./a"), "b": Repository("./b")}
+    with pytest.raises(ConfigurationError, match="unknown section"):
+        read_sources("databases", Repository, environ)
+
+
 def test_the_scope_of_a_kind_is_told_in_words() -> None:
     assert is_scope("git:use")
     assert describe("git:use") == "Use the git tools"
     assert describe("data:read") == "Read the schemas and rows of databases"
+
+
+def test_a_data_folder_of_an_earlier_version_gets_the_password_of_the_new_user(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    before = folder.secrets()
+    del before.nats_passwords["worker"]
+    write(folder.secrets_file, before)
+    after = folder.secrets()
+    assert after.nats_passwords.pop("worker").startswith("p")
+    assert after == before
+    assert "worker" in folder.secrets().nats_passwords

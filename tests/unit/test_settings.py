@@ -9,6 +9,7 @@ from isthmus.configuration import read_sources
 from isthmus.errors import ConfigurationError
 from isthmus.origins import Origins, OriginSettings
 from isthmus.policy import key
+from isthmus.proxies import trusted_proxies
 from isthmus.settings import read_settings
 
 
@@ -60,6 +61,50 @@ def test_every_address_derives_from_the_public_one() -> None:
     assert origins.endpoint() == "https://mcp.example.com/mcp"
     assert origins.endpoint("sales") == "https://mcp.example.com/mcp/sales"
     assert origins.metadata("sales") == "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/sales"
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://mcp.example.com", "https://mcp.example.com"),
+        ("https://mcp.example.com/", "https://mcp.example.com"),
+        ("HTTPS://MCP.Example.com:443", "https://mcp.example.com"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://localhost:8443/", "https://localhost:8443"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+    ],
+)
+def test_an_origin_is_what_browsers_make_of_it(written: str, origin: str) -> None:
+    assert Origins.of(read_settings(OriginSettings, {"ISTHMUS_PUBLIC_URL": written})).issuer == origin
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "mcp.example.com",
+        "ftp://mcp.example.com",
+        "https://",
+        "https://mcp.example.com/isthmus",
+        "https://mcp.example.com?a=b",
+        "https://mcp.example.com#top",
+        "https://ann@mcp.example.com",
+        "https://mcp.example.com:http",
+    ],
+)
+def test_what_is_no_origin_is_refused_by_the_name_of_its_variable(written: str) -> None:
+    with pytest.raises(ConfigurationError, match="ISTHMUS_PUBLIC_URL takes an origin"):
+        read_settings(OriginSettings, {"ISTHMUS_PUBLIC_URL": written})
+
+
+def test_proxies_are_addresses_and_networks_and_nobody_by_default() -> None:
+    assert trusted_proxies(OriginSettings().trusted_proxies) == []
+    assert trusted_proxies("127.0.0.1, 10.0.0.0/8 ::1,") == ["127.0.0.1", "10.0.0.0/8", "::1"]
+
+
+@pytest.mark.parametrize("written", ["*", "proxy", "10.0.0.1/8", "127.0.0.1;10.0.0.1"])
+def test_a_proxy_that_is_no_address_is_refused_at_the_start(written: str) -> None:
+    with pytest.raises(ConfigurationError, match="ISTHMUS_TRUSTED_PROXIES takes addresses"):
+        read_settings(OriginSettings, {"ISTHMUS_TRUSTED_PROXIES": written})
 
 
 def test_ids_that_no_key_can_hold_go_in_as_their_hash() -> None:

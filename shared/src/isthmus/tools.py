@@ -167,6 +167,8 @@ class Toolbox(Generic[T]):
     argument: str
     """The argument that names a source, such as `database`."""
     version: str
+    objects: bool = False
+    """Whether the functions apply what grants say of objects, rows and columns."""
     tools: dict[str, Tool[T]] = field(default_factory=dict[str, Tool[T]])
     prompts: dict[str, Prompt[T]] = field(default_factory=dict[str, Prompt[T]])
     resources: dict[str, Resource[T]] = field(default_factory=dict[str, Resource[T]])

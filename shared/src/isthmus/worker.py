@@ -51,11 +51,15 @@ _VARIABLE = re.compile(r"\{\+?([a-z][a-z0-9_]*)\}")
 class Worker(Generic[T]):
     """A kind of worker, with what it offers and its sources."""
 
-    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
-        """`argument` is what the tools call the argument that names a source, such as `database`."""
+    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0", objects: bool = False) -> None:
+        """`argument` is what the tools call the argument that names a source, such as `database`.
+
+        With `objects` the functions apply what `call.granted` says of objects, rows and columns. Without it they need
+        not know of such things: whoever is granted only a part of a source is refused.
+        """
         if not subjects.is_kind(kind):
             raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
-        self._toolbox = Toolbox[T](kind, argument, version)
+        self._toolbox = Toolbox[T](kind, argument, version, objects)
         self._configured: ConfiguredSources[T] | None = None
         self._added: dict[str, Source[T]] = {}
 

@@ -2,11 +2,13 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
 from mcp import Client
 
+from browser import Form
 from composed import Composed
 from stack import Person
 
@@ -86,7 +88,7 @@ def test_a_service_can_read_its_own_secrets_alone(stack: Composed) -> None:
     assert stack.compose("exec", "-T", "db-worker", "sh", "-c", tried) == ""
 
 
-def test_only_the_proxy_and_auth_are_published(stack: Composed) -> None:
+def test_only_the_proxy_is_published(stack: Composed) -> None:
     connection = stack.connection()
     assert httpx2.get(connection.mcp_endpoint).status_code == 401
     assert httpx2.get(f"{connection.issuer}/readyz").status_code == 200
@@ -96,5 +98,18 @@ def test_only_the_proxy_and_auth_are_published(stack: Composed) -> None:
     published = [
         line for line in stack.compose("ps", "--format", "{{.Service}} {{.Ports}}").splitlines() if "->" in line
     ]
-    assert sorted(line.partition(" ")[0] for line in published) == ["auth", "proxy"]
+    assert sorted(line.partition(" ")[0] for line in published) == ["proxy"]
     assert all(" 127.0.0.1:" in line for line in published)
+
+
+def test_a_forged_address_evades_no_limit(stack: Composed) -> None:
+    issuer = stack.connection().issuer
+    with httpx2.Client(base_url=issuer) as client:
+        form = Form(client.get("/sign-in").text)
+
+        def attempt(forwarded: str) -> int:
+            body = urlencode({**form.fields, "email": "nobody@example.com", "password": "wrong"})
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": forwarded}
+            return client.post("/sign-in", content=body, headers=headers).status_code
+
+        assert [attempt(f"198.51.100.{number}") for number in range(11)] == [403] * 10 + [429]

@@ -6,6 +6,7 @@ import uvicorn
 
 from isthmus import lifetime, logs
 from isthmus.errors import ConfigurationError
+from isthmus.proxies import trusted_proxies
 from isthmus.settings import read_settings
 from isthmus_auth.app import create_app
 from isthmus_auth.settings import AuthSettings
@@ -13,6 +14,7 @@ from isthmus_auth.settings import AuthSettings
 
 def configured(settings: AuthSettings) -> uvicorn.Config:
     """How the app is served."""
+    trusted = trusted_proxies(settings.trusted_proxies)
     return uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -20,7 +22,8 @@ def configured(settings: AuthSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=trusted,
         ws="none",
         lifespan="on",
         timeout_graceful_shutdown=3,

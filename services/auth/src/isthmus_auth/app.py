@@ -24,6 +24,7 @@ from isthmus_auth.answers import Refusal
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.database import migrate, open_engine
 from isthmus_auth.headers import with_headers
+from isthmus_auth.hosts import with_known_hosts
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.parameters import FORM, LONGEST_BODY, Parameters
 from isthmus_auth.publisher import Publisher
@@ -77,7 +78,7 @@ def create_app(settings: AuthSettings) -> ASGIApp:
         openapi_config=None,
         logging_config=None,
     )
-    return with_headers(app)
+    return with_headers(with_known_hosts(app, Origins.of(settings)))
 
 
 @asynccontextmanager

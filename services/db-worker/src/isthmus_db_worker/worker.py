@@ -13,7 +13,7 @@ from isthmus_db_worker.writing import create_records, delete_records, update_rec
 
 def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Database]:
     """A worker for these databases. Raises ConfigurationError for a name or a URL that cannot be."""
-    worker = Worker[Database]("db", argument="database")
+    worker = Worker[Database]("db", argument="database", objects=True)
     worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
     worker.tool(scope="data:read", action="read", read_only=True)(describe_table)
     worker.tool(scope="data:read", action="read", read_only=True)(query_table)

@@ -15,7 +15,7 @@ from isthmus_file_worker.writing import create_folder, write_file
 
 def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Store]:
     """A worker that serves these stores; one that cannot be reached is served, and says so when it is called."""
-    worker = Worker[Store]("file", argument="store")
+    worker = Worker[Store]("file", argument="store", objects=True)
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
     worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-import secrets
+import time
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -17,48 +17,73 @@ from mcp.server.transport_security import TransportSecuritySettings
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from sse_starlette.sse import AppStatus
 
 from isthmus import bus, lifetime, policy, subjects
 from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
-from isthmus_mcp_gateway import sources_tool
+from isthmus_mcp_gateway import peers, sources_tool
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.endpoint import Endpoint
+from isthmus_mcp_gateway.forwarding import Forwarding
 from isthmus_mcp_gateway.gate import Gate
+from isthmus_mcp_gateway.hosting import Hosting
 from isthmus_mcp_gateway.inbox import USER, Inbox
+from isthmus_mcp_gateway.peers import SessionIds
 from isthmus_mcp_gateway.policy import PolicyWatch
+from isthmus_mcp_gateway.quick import Quick
 from isthmus_mcp_gateway.settings import Settings
+from isthmus_mcp_gateway.streams import Streams
 from isthmus_mcp_gateway.tokens import Verifier
 
 logger = logging.getLogger("isthmus.gateway")
+
+CALLS_END_WITHIN = 10.0
+"""Seconds for calls that are under way when the gateway leaves."""
 
 
 class Gateway:
     """Everything that lives as long as the connection to the bus."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
-        self.id = secrets.token_hex(6)
+        self.settings = settings
+        self.id = peers.new_id()
         self.origins = Origins.of(settings)
         self.verifier = Verifier(self.origins.issuer)
         self.inbox = Inbox(client)
         self.discovery = Discovery(client, self.inbox, self._catalog_changed, frozenset({sources_tool.NAME}))
         self.policy = PolicyWatch(client, self._policy_changed)
         self.endpoint = Endpoint(
-            self.discovery, self.policy, Calls(self.inbox, self.discovery.look_again), settings.call_timeout, self.id
+            self.discovery,
+            self.policy,
+            Calls(self.inbox, self.discovery.look_again),
+            settings.call_timeout,
+            self.id,
+            self.origins.issuer,
         )
-        self.manager = StreamableHTTPSessionManager(
-            self.endpoint.server(self.origins.issuer), security_settings=_transport_security(self.origins)
-        )
-        self.gate = Gate(
+        security = _transport_security(self.origins)
+        server = self.endpoint.server()
+        self.manager = StreamableHTTPSessionManager(server, security_settings=security)
+        self.streams = Streams()
+        mcp = SessionIds(
             AuthContextMiddleware(StreamableHTTPASGIApp(self.manager)),  # pyright: ignore[reportArgumentType]
+            self.id,
+        )
+        self.forwarding = Forwarding(self.inbox, self.id, mcp, security)
+        self.hosting = Hosting(client, self.id, self.streams.ending(mcp))
+        self.gate = Gate(
+            Quick(self.streams.ending(self.forwarding), self.endpoint, security, server.server_info_stamp),
             self.origins,
             self.verifier,
             lambda: self.policy.current,
             lambda: self.discovery.catalog,
         )
+        self.leaving = False
+        """Load balancers are to look elsewhere."""
         self._telling: set[asyncio.Task[None]] = set()
+        self._calls_end = float("inf")
 
     async def start(self) -> None:
         """Begins to follow policy and catalog."""
@@ -66,10 +91,26 @@ class Gateway:
         await self.inbox.client.subscribe(subjects.updated("*", "*"), cb=self._resource_updated)
         self.policy.start()
         await self.discovery.start()
+        await self.forwarding.open()
+        await self.hosting.open()
+
+    async def leave(self) -> None:
+        """Calls go on, for CALLS_END_WITHIN; streams without an end of their own end, and sessions are unknown."""
+        self.leaving = True
+        self._calls_end = min(self._calls_end, time.monotonic() + CALLS_END_WITHIN)
+        await self.hosting.leave()
+        self.endpoint.listeners.streams.close()
+        self.streams.end()
+
+    async def finish(self) -> None:
+        """Waits for the calls that other gateways forwarded here."""
+        await self.leave()
+        await self.hosting.finish(self._calls_end - time.monotonic())
 
     def stop(self) -> None:
         """Ends what `start` began."""
         self.endpoint.tasks.end()
+        self.forwarding.close()
         self.policy.stop()
         self.discovery.stop()
         self.inbox.close()
@@ -82,8 +123,13 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether policy and catalog have been read once, and the bus is there."""
-        return self.inbox.client.is_connected and self.policy.ready.is_set() and self.discovery.ready.is_set()
+        """Whether policy and catalog have been read once, the bus is there, and this gateway is not about to end."""
+        return (
+            not self.leaving
+            and self.inbox.client.is_connected
+            and self.policy.ready.is_set()
+            and self.discovery.ready.is_set()
+        )
 
     async def _resource_updated(self, message: Msg) -> None:
         _, _, kind, source = message.subject.split(".", 3)
@@ -99,7 +145,7 @@ class Gateway:
         if section in ("", policy.JWKS):
             self.verifier.use_keys(self.policy.current.keys)
         if section in ("", policy.STATE_KEY):
-            self.endpoint.seal.use_keys(self.policy.current.state_keys)
+            self.endpoint.seal.keys.use(self.policy.current.state_keys)
         if section in ("", "service", "role", "user"):
             self._tell()
 
@@ -111,6 +157,7 @@ class Gateway:
 
 def create_app(settings: Settings) -> Litestar:
     """The ASGI application."""
+    AppStatus.disable_automatic_graceful_drain()  # at a signal it would cut the streams that answer calls
     client = bus.make_connection(settings)
     gateway = Gateway(client, settings)
 
@@ -122,6 +169,7 @@ def create_app(settings: Settings) -> Litestar:
             yield
             opening.cancel()
             await asyncio.wait([opening])
+            await gateway.finish()
             gateway.stop()
         await client.close()
 
@@ -158,8 +206,9 @@ def create_app(settings: Settings) -> Litestar:
 
     @get("/readyz", sync_to_thread=False)
     def readyz() -> Response[dict[str, str]]:
-        ready = gateway.ready
-        return Response({"status": "ready" if ready else "starting"}, status_code=200 if ready else 503)
+        if gateway.ready:
+            return Response({"status": "ready"})
+        return Response({"status": "leaving" if gateway.leaving else "starting"}, status_code=503)
 
     return Litestar(
         [mcp, default_metadata, service_metadata, healthz, readyz],

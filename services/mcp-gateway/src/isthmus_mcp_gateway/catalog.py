@@ -118,6 +118,11 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
     )
 
 
+def precedence(kind: str) -> tuple[bool, str]:
+    """Of two kinds that offer the same name the smaller has it: our own before others."""
+    return kind not in subjects.BUILT_IN, kind
+
+
 def _merge(
     found: Iterable[_Set],
     offered: Callable[[DefinitionSet], Iterable[D]],
@@ -131,9 +136,7 @@ def _merge(
                 by_key[key(definition)].append((each, definition))
     merged: dict[str, CatalogEntry[D]] = {}
     for name in sorted(by_key.keys() - set(reserved)):
-        kind = min(
-            (each.source.kind for each, _ in by_key[name]), key=lambda kind: (kind not in subjects.BUILT_IN, kind)
-        )
+        kind = min((each.source.kind for each, _ in by_key[name]), key=precedence)
         entries = [(each, definition) for each, definition in by_key[name] if each.source.kind == kind]
         _, shown = max(entries, key=lambda entry: (_version(entry[0].definitions.version), entry[0].digest))
         merged[name] = CatalogEntry(shown, kind, tuple(sorted({each.source.name for each, _ in entries})))

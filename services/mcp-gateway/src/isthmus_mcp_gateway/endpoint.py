@@ -1,6 +1,7 @@
 """MCP on the gateway: the SDK speaks the protocol in both eras, these handlers answer from catalog and bus."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, TypeVar, cast
 
@@ -8,7 +9,6 @@ import mcp_types as types
 import msgspec
 import pydantic
 from mcp.server import Server, ServerRequestContext
-from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from isthmus.answering import arguments_sentence
 from isthmus.errors import CallError, ClientCannot, InvalidArguments, IsthmusError, NotFound, ToolError
+from isthmus.messages import ClientCan
 from isthmus.results import CallToolResult, TextContent, failure
 from isthmus_mcp_gateway import resources, sources_tool, targets
 from isthmus_mcp_gateway.calls import Calls
@@ -30,7 +31,7 @@ from isthmus_mcp_gateway.seal import Seal
 from isthmus_mcp_gateway.targets import Completing, Target
 from isthmus_mcp_gateway.tasks import Tasks
 from isthmus_mcp_gateway.tokens import Claims
-from isthmus_mcp_gateway.views import View, Views, routing_argument
+from isthmus_mcp_gateway.views import FRESH, View, Views, routing_argument
 
 Context = ServerRequestContext[Any, Request]
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -43,25 +44,32 @@ INSTRUCTIONS = (
 RESOURCE_NOT_FOUND = -32002
 """What the 2025 versions answer for a resource that is not there; later ones say that the parameters are invalid."""
 
-# Never stale: a worker that joined a moment ago is in the next list, for clients that do not listen too.
-_FRESH = CacheHint(ttl_ms=0, scope="private")
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A `tools/call` of 2026-07-28 that wants nothing but its result."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    client: ClientCan
+    traceparent: str = ""
 
 
 class Endpoint:
     """The handlers."""
 
     def __init__(
-        self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float, gateway_id: str
+        self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float, gateway_id: str, issuer: str
     ) -> None:
         self.views = Views((sources_tool.TOOL,))
         self.listeners = Listeners()
-        self.seal = Seal()
+        self.seal = Seal(issuer)
         self._discovery = discovery
         self._policy = policy
         self._relay = Relay(calls, policy, call_timeout)
         self.tasks = Tasks(self._relay, gateway_id, lambda context: self._view(context)[0])
 
-    def server(self, issuer: str) -> Server[Any]:
+    def server(self) -> Server[Any]:
         """The SDK's server with these handlers."""
         server = _Server(
             "isthmus",
@@ -80,17 +88,17 @@ class Endpoint:
             on_completion=self.complete,
             on_subscriptions_listen=self.listen,
             cache_hints={
-                "tools/list": _FRESH,
-                "prompts/list": _FRESH,
-                "resources/list": _FRESH,
-                "resources/templates/list": _FRESH,
-                "resources/read": _FRESH,
+                "tools/list": FRESH,
+                "prompts/list": FRESH,
+                "resources/list": FRESH,
+                "resources/templates/list": FRESH,
+                "resources/read": FRESH,
             },
             get_tool_input_schema=self._input_schema,
         )
         server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self.set_level)
         self.tasks.offer(server)
-        server.middleware += [self._track_session, self.seal.boundary(issuer)]
+        server.middleware += [self._track_session, self.seal]
         return server
 
     async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -118,20 +126,52 @@ class Endpoint:
     async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Whatever goes wrong in a call is its result, with `isError` and one sentence."""
         claims, view = self._view(context)
-        arguments = params.arguments or {}
+
+        async def call(target: Target, called: Called) -> bytes:
+            return await self._run(context, target, called, params)
+
         try:
-            async with logged(claims) as called:
-                if params.name == sources_tool.NAME:
-                    called.name, called.outcome = sources_tool.NAME, "ok"
-                    result = msgspec.json.encode(_own(arguments, view))
-                else:
-                    target = targets.tool(view, params.name, arguments)
-                    result = await self._run(context, target, called, params)
-        except (ToolError, CallError) as error:
-            if isinstance(error, ClientCannot) and _is_modern(context):
-                raise _protocol_error(error, context) from None
+            result = await self._tool_result(claims, view, params.name, params.arguments or {}, call)
+        except ClientCannot as error:
+            if _is_modern(context):
+                raise _lacking(error) from None
             result = msgspec.json.encode(failure(error.message, error.code))
         return _as(types.CallToolResult, result)
+
+    async def call_plain(self, claims: Claims, view: View, plain: Plain) -> bytes:
+        """`tools/call` without the SDK: the result in JSON, sealed where it is a question. Raises MCPError."""
+        asks = False
+
+        async def call(target: Target, called: Called) -> bytes:
+            nonlocal asks
+            reply = await self._relay.call(target, called, Inputs(), plain.client, None, plain.traceparent)
+            asks = called.outcome == "input_required"
+            return reply
+
+        try:
+            result = await self._tool_result(claims, view, plain.name, plain.arguments, call)
+        except ClientCannot as error:
+            raise _lacking(error) from None
+        return await self.seal.sealed(plain.name, plain.arguments, result) if asks else result
+
+    async def _tool_result(
+        self,
+        claims: Claims,
+        view: View,
+        name: str,
+        arguments: Mapping[str, Any],
+        call: Callable[[Target, Called], Awaitable[bytes]],
+    ) -> bytes:
+        try:
+            async with logged(claims) as called:
+                if name == sources_tool.NAME:
+                    called.name, called.outcome = sources_tool.NAME, "ok"
+                    return msgspec.json.encode(_own(arguments, view))
+                return await call(targets.tool(view, name, arguments), called)
+        except ClientCannot:
+            raise
+        except (ToolError, CallError) as error:
+            return msgspec.json.encode(failure(error.message, error.code))
 
     async def get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         """A prompt, made by a worker."""
@@ -261,7 +301,11 @@ class Endpoint:
         if request is None:
             raise IsthmusError("MCP came without an HTTP request.")
         claims: Claims = request.scope[CLAIMS]
-        return claims, self.views.of(claims, self._discovery.catalog, self._policy.current)
+        return claims, self.view_of(claims)
+
+    def view_of(self, claims: Claims) -> View:
+        """The caller's part of the catalog as it is now."""
+        return self.views.of(claims, self._discovery.catalog, self._policy.current)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         if name == sources_tool.NAME:
@@ -311,12 +355,17 @@ def _is_modern(context: Context) -> bool:
     return context.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
+def _lacking(error: ClientCannot) -> MCPError:
+    """What 2026-07-28 answers to a client that cannot be asked."""
+    capabilities: dict[str, dict[str, object]] = {name: {} for name in error.needs}
+    data = {"requiredCapabilities": capabilities}
+    return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, error.message, data)
+
+
 def _protocol_error(error: IsthmusError, context: Context) -> MCPError:
     """What MCP answers where results cannot carry errors."""
     if isinstance(error, ClientCannot) and _is_modern(context):
-        lacking: dict[str, dict[str, object]] = {name: {} for name in error.needs}
-        data = {"requiredCapabilities": lacking}
-        return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, error.message, data)
+        return _lacking(error)
     mendable = isinstance(error, ToolError)
     code = types.INVALID_PARAMS if mendable else types.INTERNAL_ERROR
     return MCPError(code, error.message, {"code": error.code})

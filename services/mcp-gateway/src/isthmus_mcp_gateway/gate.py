@@ -46,7 +46,7 @@ class Gate:
         namespace = scope["path"].removeprefix(ENDPOINT_PATH).strip("/")
         service = self.policy().service(namespace)
         if service is None:
-            await _respond(send, 404)
+            await respond(send, 404)
             return
         headers = [(name, value.strip()) for name, value in scope["headers"]]  # httptools keeps trailing white space
         scope["headers"] = headers
@@ -59,21 +59,20 @@ class Gate:
         except InvalidToken:
             error = {"error": "invalid_token"} if authorization else {}
             hint = {"scope": " ".join(self.catalog().scopes)} if self.catalog().scopes else {}
-            await _respond(send, 401, _challenge({**error, **hint, "resource_metadata": metadata}))
+            await respond(send, 401, _challenge({**error, **hint, "resource_metadata": metadata}))
             return
         if scope["method"] == "POST":
-            body = await _read(receive)
+            body = await read_body(receive)
             if body is None:
-                await _respond(send, 413)
+                await respond(send, 413)
                 return
-            receive = _replay(body, receive)
+            receive = replay_body(body, receive)
             if missing := self._missing_scope(body, claims):
                 wanted = " ".join(sorted({*claims.scope.split(), missing}))
                 challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}
-                await _respond(send, 403, _challenge(challenge))
+                await respond(send, 403, _challenge(challenge))
                 return
-        scope["user"] = AuthenticatedUser(_access_token(claims))  # binds sessions to this client and user
-        scope[CLAIMS] = claims
+        admit(scope, claims)
         await self.inner(scope, receive, send)
 
     def _authenticate(self, authorization: str, endpoints: frozenset[str], namespace: str) -> Claims:
@@ -96,6 +95,12 @@ class Gate:
         return "" if tool.definition.scope in claims.scope.split() else tool.definition.scope
 
 
+def admit(scope: Scope, claims: Claims) -> None:
+    """Leaves in the scope who calls; sessions are bound to this client and user."""
+    scope["user"] = AuthenticatedUser(_access_token(claims))
+    scope[CLAIMS] = claims
+
+
 def _challenge(parameters: dict[str, str]) -> list[tuple[bytes, bytes]]:
     values = ", ".join(f'{name}="{value}"' for name, value in parameters.items())
     return [(b"www-authenticate", f"Bearer {values}".encode())]
@@ -112,7 +117,7 @@ def _access_token(claims: Claims) -> AccessToken:
     )
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def read_body(receive: Receive) -> bytes | None:
     """The request's body; None: too large."""
     parts: list[bytes] = []
     size, more = 0, True
@@ -129,7 +134,7 @@ async def _read(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay_body(body: bytes, receive: Receive) -> Receive:
     """The body once more, then whatever comes after it: a disconnect, as a rule."""
     sent = False
 
@@ -143,7 +148,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _respond(send: Send, status: int, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    """A response without a body."""
     all_headers = [*(headers or []), (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": b""})

@@ -53,9 +53,8 @@ def check(method: Method, client: ClientCan, reply: bytes) -> None:
         raise ClientCannot(f"This needs {wanted}, which your client does not offer.", missing)
 
 
-def client_can(context: Context) -> ClientCan:
-    """What this client can be asked for."""
-    declared = context.session.client_capabilities
+def client_can(declared: types.ClientCapabilities | None) -> ClientCan:
+    """What a client can be asked for."""
     if declared is None:
         return ClientCan()
     forms = declared.elicitation

@@ -110,7 +110,7 @@ class Relay:
                     target,
                     called,
                     inputs,
-                    questions.client_can(context),
+                    questions.client_can(context.session.client_capabilities),
                     frames.put,
                     context.request.headers.get("traceparent", "") if context.request is not None else "",
                 )

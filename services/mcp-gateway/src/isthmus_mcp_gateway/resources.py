@@ -6,8 +6,7 @@ from functools import lru_cache
 
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
-from isthmus import subjects
-from isthmus_mcp_gateway.catalog import CatalogResource
+from isthmus_mcp_gateway.catalog import CatalogResource, precedence
 
 LONGEST = 4096
 """Characters of a URI."""
@@ -30,7 +29,8 @@ def parse(template: str) -> UriTemplate | None:
 def find(uri: str, resources: Iterable[CatalogResource]) -> tuple[CatalogResource, dict[str, str]] | None:
     """The resource that the URI belongs to, with the template's variables.
 
-    Of several templates one of the product's own workers has it before any other, then the one that says most of it.
+    Of several templates the one that says most of it wins, among those of one kind: no other worker can stand before
+    our own.
     """
     if len(uri) > LONGEST or _URI.fullmatch(uri) is None:
         return None
@@ -42,6 +42,6 @@ def find(uri: str, resources: Iterable[CatalogResource]) -> tuple[CatalogResourc
     return min(found, key=lambda each: _rank(each[0]), default=None)
 
 
-def _rank(resource: CatalogResource) -> tuple[bool, int, str]:
+def _rank(resource: CatalogResource) -> tuple[tuple[bool, str], int, str]:
     template = resource.definition.uri_template
-    return resource.kind not in subjects.BUILT_IN, -len(_EXPRESSION.sub("", template)), template
+    return precedence(resource.kind), -len(_EXPRESSION.sub("", template)), template

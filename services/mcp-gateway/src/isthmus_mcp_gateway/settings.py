@@ -10,3 +10,5 @@ class Settings(OriginSettings, frozen=True, kw_only=True):
     port: int = 7410
     call_timeout: float = 30.0
     """Seconds that a call may take."""
+    leave_after: float = 3.0
+    """Seconds for which a gateway that was told to end still takes requests: load balancers see `/readyz` first."""

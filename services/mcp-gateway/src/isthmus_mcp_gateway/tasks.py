@@ -128,7 +128,7 @@ class Tasks:
         caller = _caller(called.claims)
         self._make_room(caller)
         task = Task(f"{self._gateway_id}.{secrets.token_urlsafe(24)}", caller)
-        frames, client = Frames(context, least), questions.client_can(context)
+        frames, client = Frames(context, least), questions.client_can(context.session.client_capabilities)
 
         def on_frame(frame: str, body: bytes) -> None:
             if frame == "task":

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import mcp_types as types
 import msgspec
+from mcp.server.caching import CacheHint
+from mcp.shared.inbound import x_mcp_header_map
 
 from isthmus.definitions import Definition, PromptDefinition
 from isthmus.schemas import JsonSchema
@@ -24,6 +26,9 @@ from isthmus_mcp_gateway.tokens import Claims
 ENUMERATED = 20
 """Sources that are listed in a tool's schema; a longer list would cost every tool too much."""
 
+FRESH = CacheHint(ttl_ms=0, scope="private")
+"""Never stale: a worker that joined a moment ago is in the next list, for clients that do not listen too."""
+
 CACHED = 1000
 """Callers whose views are kept between two changes."""
 
@@ -39,6 +44,10 @@ class View:
     resources: dict[str, CatalogResource]
     completions: dict[str, frozenset[str]]
     listed_tools: types.ListToolsResult
+    tools_json: bytes
+    """The same, as it goes to clients of 2026-07-28."""
+    plain_tools: frozenset[str]
+    """Tools whose calls need nothing of HTTP's headers, and never become tasks."""
     listed_prompts: types.ListPromptsResult
     listed_resources: types.ListResourcesResult
     listed_templates: types.ListResourceTemplatesResult
@@ -82,13 +91,18 @@ class Views:
         tools, prompts, resources = visible(catalog.tools), visible(catalog.prompts), visible(catalog.resources)
         sources = {name: source for name, source in catalog.sources.items() if granted[name].grants}
         all_tools = [*self.own, *(_tool(tool) for tool in tools.values())]
+        listed = types.ListToolsResult(
+            tools=sorted(all_tools, key=lambda tool: tool.name), ttl_ms=FRESH.ttl_ms, cache_scope=FRESH.scope
+        )
         return View(
             sources,
             tools,
             prompts,
             resources,
             catalog.completions,
-            types.ListToolsResult(tools=sorted(all_tools, key=lambda tool: tool.name)),
+            listed,
+            listed.model_dump_json(by_alias=True, exclude_none=True).encode(),
+            frozenset({tool.name for tool in self.own} | {name for name, tool in tools.items() if _is_plain(tool)}),
             types.ListPromptsResult(prompts=[_prompt(prompt) for prompt in prompts.values()]),
             types.ListResourcesResult(resources=[r for entry in resources.values() for r in _listed(entry, sources)]),
             types.ListResourceTemplatesResult(resource_templates=[t for e in resources.values() for t in _template(e)]),
@@ -98,6 +112,10 @@ class Views:
 def routing_argument(entry: CatalogEntry[Definition]) -> str:
     """The argument that names the source which a call goes to; empty: none does."""
     return next(iter(entry.definition.sources), "")
+
+
+def _is_plain(tool: CatalogTool) -> bool:
+    return tool.definition.task_support == "forbidden" and not x_mcp_header_map(tool.definition.input_schema)
 
 
 def _tool(tool: CatalogTool) -> types.Tool:

@@ -8,7 +8,6 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -22,8 +21,10 @@ from isthmus.launcher import doctor as examination
 from isthmus.launcher import joining, panel, ports
 from isthmus.launcher import status as status_report
 from isthmus.launcher.client import LocalStack, call_tool, fetch_token
-from isthmus.launcher.stack import Sources, Stack, demo
+from isthmus.launcher.stack import Front, Sources, Stack, demo
 from isthmus.launcher.state import DataFolder
+from isthmus.origins import parse_origin
+from isthmus.proxies import trusted_proxies
 
 app = typer.Typer(
     name="isthmus",
@@ -55,17 +56,26 @@ def up(
             envvar="ISTHMUS_PUBLIC_URL", help="The origin of a proxy in front, such as https://mcp.example.com."
         ),
     ] = "",
+    trusted: Annotated[
+        str,
+        typer.Option(
+            "--trusted-proxies",
+            envvar="ISTHMUS_TRUSTED_PROXIES",
+            help="Whose X-Forwarded-For counts: 127.0.0.1 for a proxy or tunnel on this machine.",
+        ),
+    ] = "",
 ) -> None:
     """Starts everything here and now: bus, auth, gateway and workers. Without any source it shows a demo."""
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sources = _sources(db or [], files or [], config)
+        front = Front(parse_origin(public_url, "--public-url"), ",".join(trusted_proxies(trusted)))
         folder = DataFolder(data_dir.resolve())
         folder.make()
         with folder.locked():
             folder.reclaim()
-            _run(folder, sources, _origin(public_url), console)
+            _run(folder, sources, front, console)
     except IsthmusError as error:
         _fail(error)
 
@@ -171,7 +181,7 @@ def doctor(
     try:
         if config is None and DEFAULT_CONFIG.is_file():
             config = DEFAULT_CONFIG
-        findings = examination.examine(DataFolder(data_dir), config, _origin(public_url))
+        findings = examination.examine(DataFolder(data_dir), config, parse_origin(public_url, "--public-url"))
         found = examination.show(findings, Console())
     except IsthmusError as error:
         _fail(error)
@@ -191,7 +201,7 @@ def options(
     """Every database and file store behind one MCP endpoint."""
 
 
-def _run(folder: DataFolder, sources: Sources, public_url: str, console: Console) -> None:
+def _run(folder: DataFolder, sources: Sources, front: Front, console: Console) -> None:
     sources.names()  # a file that is not valid is told before anything starts
     if sources.is_empty():
         sources = demo(folder.path)
@@ -200,11 +210,11 @@ def _run(folder: DataFolder, sources: Sources, public_url: str, console: Console
             chosen, notes = ports.choose(ports.Ports())
             for note in notes:
                 console.print(note, style="yellow")
-            stack = Stack(folder, folder.secrets(), chosen, public_url, sources)
+            stack = Stack(folder, folder.secrets(), chosen, front, sources)
             running.callback(_stop, stack, console)
             with console.status("Starting") as status:
                 found = stack.start(lambda text: status.update(text))
-        panel.show(console, stack.connection(), found, published=bool(public_url))
+        panel.show(console, stack.connection(), found, published=bool(front.public_url))
         while True:
             stack.check()
             time.sleep(0.2)
@@ -242,16 +252,6 @@ def _pairs(values: list[str], option: str, form: str) -> list[tuple[str, str]]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise ConfigurationError(f"{option} names one source twice.")
     return pairs
-
-
-def _origin(public_url: str) -> str:
-    """The origin without a trailing slash; empty: none was given."""
-    if not public_url:
-        return ""
-    parts = urlsplit(public_url)
-    if parts.scheme not in ("https", "http") or not parts.netloc or parts.path.strip("/") or parts.query:
-        raise ConfigurationError(f"--public-url takes an origin such as https://mcp.example.com, not {public_url!r}.")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _call(data_dir: Path, tool: str, arguments: str) -> dict[str, Any]:

@@ -57,6 +57,15 @@ class Sources(msgspec.Struct, kw_only=True):
         return self.config is None and not self.databases and not self.files
 
 
+class Front(msgspec.Struct, frozen=True):
+    """What stands between clients and the services; nothing by default."""
+
+    public_url: str = ""
+    """The origin that clients know."""
+    trusted_proxies: str = ""
+    """Whose forwarded headers count."""
+
+
 def demo(folder: Path) -> Sources:
     """A small business as a database and as files, both writable; made where they are missing."""
     database, files = folder / "demo" / "shop.db", folder / "demo" / "documents"
@@ -87,17 +96,17 @@ def demo(folder: Path) -> Sources:
 class Stack:
     """The running services."""
 
-    def __init__(self, folder: DataFolder, secrets: Secrets, ports: Ports, public_url: str, sources: Sources) -> None:
+    def __init__(self, folder: DataFolder, secrets: Secrets, ports: Ports, front: Front, sources: Sources) -> None:
         self.folder = folder
         self.secrets = secrets
         self.ports = ports
-        self.public_url = public_url
+        self.front = front
         self.sources = sources
         self.services: dict[str, Service] = {}
         self.auth_url = f"http://127.0.0.1:{ports.auth}"
         self.gateway_url = f"http://127.0.0.1:{ports.gateway}"
         self.origins = Origins.of(
-            OriginSettings(public_url=public_url, issuer=self.auth_url, gateway_url=self.gateway_url)
+            OriginSettings(public_url=front.public_url, issuer=self.auth_url, gateway_url=self.gateway_url)
         )
         self.run = Run(
             launcher=child(os.getpid()),
@@ -160,7 +169,8 @@ class Stack:
 
     def _python_services(self) -> list[tuple[str, str, dict[str, str]]]:
         shared = {
-            "ISTHMUS_PUBLIC_URL": self.public_url,
+            "ISTHMUS_PUBLIC_URL": self.front.public_url,
+            "ISTHMUS_TRUSTED_PROXIES": self.front.trusted_proxies,
             "ISTHMUS_ISSUER": self.auth_url,
             "ISTHMUS_GATEWAY_URL": self.gateway_url,
         }
@@ -174,9 +184,13 @@ class Stack:
             "ISTHMUS_CLIENT_SECRET": self.secrets.client_secret,
             "ISTHMUS_CLI_SECRET": self.secrets.cli_secret,
             # On loopback whoever holds the secret holds the data anyway; a published client is nobody by itself.
-            "ISTHMUS_CLIENT_ROLES": "" if self.public_url else "everything",
+            "ISTHMUS_CLIENT_ROLES": "" if self.front.public_url else "everything",
         }
-        gateway = {**shared, "ISTHMUS_PORT": str(self.ports.gateway)}
+        gateway = {
+            **shared,
+            "ISTHMUS_PORT": str(self.ports.gateway),
+            "ISTHMUS_LEAVE_AFTER": "0",
+        }  # nobody balances load
         workers = {"ISTHMUS_FINGERPRINT_KEY": self.secrets.fingerprint_key}
         if self.sources.config is not None:
             workers["ISTHMUS_CONFIG"] = str(self.sources.config.resolve())
