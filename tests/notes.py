@@ -93,7 +93,7 @@ class Name(msgspec.Struct):
 
 def make_worker(notes: Notes) -> Worker[Notes]:
     """Two sources on the same notes: `home` is writable, `work` is not."""
-    worker = Worker[Notes]("db", argument="database")
+    worker = Worker[Notes]("db", argument="database", objects=True)
     add_questions(worker)
     add_messages(worker)
     add_prompts(worker)
