@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from isthmus.errors import ConfigurationError
-from isthmus.schemas import form_schema
+from isthmus.forms import form_schema
 
 
 class Size(enum.Enum):

@@ -10,9 +10,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from isthmus.forms import form_schema
 from isthmus.messages import ClientCan, Envelope
 from isthmus.results import InputMethod, InputRequest, InputRequiredResult
-from isthmus.schemas import JsonSchema, form_schema
+from isthmus.schemas import JsonSchema
 
 A_co = TypeVar("A_co", bound=msgspec.Struct, covariant=True)
 A = TypeVar("A", bound=msgspec.Struct)

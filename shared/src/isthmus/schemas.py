@@ -9,8 +9,6 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from isthmus.errors import ConfigurationError
-
 JsonSchema = dict[str, Any]
 """JSON Schema 2020-12: open by nature, so untyped."""
 
@@ -33,22 +31,6 @@ def object_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     return _without_titles(schema)
 
 
-def form_schema(kind: type[msgspec.Struct]) -> JsonSchema:
-    """The schema of a form for a user (MCP's elicitation), which has no objects, references or nulls.
-
-    A field may be text, a number, a boolean, a choice of texts (a `Literal` or an `Enum`), or a list of such choices;
-    one that may be None may be left out. Raises ConfigurationError.
-    """
-    schema = object_schema(kind)
-    defined = schema.get("$defs", {})
-    fields: dict[str, JsonSchema] = schema.get("properties", {})
-    return {
-        "type": "object",
-        "properties": {name: _form_field(f"{kind.__name__}.{name}", field, defined) for name, field in fields.items()},
-        "required": schema.get("required", []),
-    }
-
-
 class _Root(msgspec.Struct):
     type: Literal["object"]
     properties: dict[str, dict[str, Any] | bool] = {}
@@ -64,6 +46,21 @@ def is_tool_schema(schema: JsonSchema) -> bool:
     except msgspec.ValidationError:
         return False
     return True
+
+
+def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
+    """The schema of a tool's arguments, for models to read: what need not be given may be left out, and that is all.
+
+    That a null means the same is not told, nor that an empty default does.
+    """
+    schema = object_schema(kind)
+    schema["properties"] = {name: _argument(property_) for name, property_ in schema.get("properties", {}).items()}
+    return schema
+
+
+def answer_schema(kind: type[msgspec.Struct]) -> JsonSchema:
+    """The schema of a tool's structured answer, for programs to check: without a word for models, who get the text."""
+    return _bare(object_schema(kind))
 
 
 @cache
@@ -82,29 +79,6 @@ def field_documentation(kind: type[msgspec.Struct]) -> dict[str, str]:
                 case _:
                     pass
     return {f.encode_name: texts[f.name] for f in msgspec.structs.fields(kind) if f.name in texts}
-
-
-def _form_field(name: str, schema: JsonSchema, defined: dict[str, JsonSchema]) -> JsonSchema:
-    options = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
-    about = {key: value for key, value in schema.items() if key not in ("anyOf", "$ref")}
-    field = {**about, **_choice(options[0], defined)}
-    if "anyOf" in schema and field.get("default", "") is None:
-        del field["default"]
-    fits = field.get("type") in ("string", "number", "integer", "boolean")
-    if field.get("type") == "array":
-        field["items"] = _choice(field.get("items", {}), defined)
-        fits = field["items"].get("type") == "string" and "enum" in field["items"]
-    if len(options) != 1 or not fits:
-        raise ConfigurationError(f"{name} is nothing that a form can ask for.")
-    return field
-
-
-def _choice(schema: JsonSchema, defined: dict[str, JsonSchema]) -> JsonSchema:
-    """The schema; a choice of texts in place of a reference to it, and with its type."""
-    named = defined.get(schema.get("$ref", "").rpartition("/")[2], schema)
-    if not all(isinstance(value, str) for value in named.get("enum", [0])):
-        return schema
-    return {"type": "string", **{key: value for key, value in named.items() if key != "description"}}
 
 
 def _structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
@@ -128,6 +102,38 @@ def _structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
 
     visit(msgspec.inspect.type_info(kind))
     return found
+
+
+def _argument(schema: JsonSchema) -> JsonSchema:
+    rest = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if len(rest) == 1:
+        schema = {**rest[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
+    return {name: value for name, value in schema.items() if name != "default" or value not in (None, "", [])}
+
+
+def _bare(schema: Any) -> Any:
+    """Without descriptions and defaults, which check nothing, and with the short form of what may be null."""
+    if isinstance(schema, list):
+        return [_bare(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    members = cast("JsonSchema", schema)
+    if (types := _nullable(members)) is not None:
+        return {"type": types}
+    bare = {name: _bare(value) for name, value in members.items() if name not in ("description", "default")}
+    for name in ("properties", "$defs"):
+        if name in members:
+            named = cast("JsonSchema", members[name])
+            bare[name] = {key: _bare(value) for key, value in named.items()}
+    return bare
+
+
+def _nullable(schema: JsonSchema) -> list[str] | None:
+    """`anyOf` a plain type and null as a list of types."""
+    choices: list[JsonSchema] = schema.get("anyOf", [])
+    if len(choices) == 2 and {"type": "null"} in choices and all(choice.keys() == {"type"} for choice in choices):
+        return [choice["type"] for choice in choices]
+    return None
 
 
 def _without_titles(schema: Any) -> Any:
