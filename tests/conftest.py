@@ -27,3 +27,12 @@ def nats(tmp_path: Path) -> Generator[NatsServer]:
     folder.mkdir()
     with nats_server(folder) as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests recorded as their `summary`, whether they passed or not."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == "summary":
+                    terminalreporter.write_line(str(value))

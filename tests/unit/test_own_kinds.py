@@ -19,7 +19,9 @@ class Repository(msgspec.Struct):
 
 
 class Nothing(msgspec.Struct):
-    """No arguments."""
+    """No arguments but the source."""
+
+    x: str = ""
 
 
 @pytest.mark.parametrize("kind", ["srv", "peer", "Git", "git.x", "git-x", "*", "", "1git"])

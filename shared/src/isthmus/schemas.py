@@ -5,7 +5,7 @@ import inspect
 import itertools
 import textwrap
 from functools import cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -29,6 +29,23 @@ def object_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     if components:
         schema["$defs"] = components
     return _without_titles(schema)
+
+
+class _Root(msgspec.Struct):
+    type: Literal["object"]
+    properties: dict[str, dict[str, Any] | bool] = {}
+    required: list[str] = []
+    dialect: str = msgspec.field(name="$schema", default="")
+
+
+def is_tool_schema(schema: JsonSchema) -> bool:
+    """Whether it may be a tool's input or output in every version of MCP: clients refuse a whole list for one that is
+    not. The root must be an object; what is below it is the client's business."""
+    try:
+        msgspec.convert(schema, _Root)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:

@@ -59,6 +59,10 @@ class Wire(Protocol):
         """To every gateway."""
         ...
 
+    async def offer_changed(self) -> None:
+        """To every gateway."""
+        ...
+
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
@@ -101,6 +105,10 @@ class Call(Generic[T]):
         """Tells the clients that follow this resource that it changed."""
         await self.wire.updated(uri)
 
+    async def offer_changed(self) -> None:
+        """Tells the clients that the worker's tools, prompts or resources are others: declare them first."""
+        await self.wire.offer_changed()
+
     @property
     def client(self) -> ClientCan:
         """What the client can be asked for."""
@@ -115,7 +123,8 @@ class Call(Generic[T]):
         """The client's answers, by the questions' keys.
 
         While one is missing this raises InputRequired, which ends the call; once the client has answered, the function
-        is called again from its start. So ask before anything is changed. Raises ClientCannot.
+        is called again from its start. So ask before anything is changed. A client that cannot answer is told what it
+        lacks; `client` says so before.
         """
         return self.conversation.ask(questions, state)
 

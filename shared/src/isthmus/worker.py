@@ -31,7 +31,7 @@ from isthmus.definitions import (
 from isthmus.errors import ConfigurationError, NotFound, ToolError
 from isthmus.reloading import ConfiguredSources
 from isthmus.results import CallToolResult
-from isthmus.schemas import JsonSchema, answer_schema, arguments_schema, field_documentation
+from isthmus.schemas import JsonSchema, answer_schema, arguments_schema, field_documentation, is_tool_schema
 from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Completer, Function, Result, Source, Toolbox
@@ -88,6 +88,12 @@ class Worker(Generic[T]):
         def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
             arguments, answer = _types(function)
             unstructured = answer in (str, CallToolResult)
+            if sources is None and not self._names_source(arguments):
+                raise ConfigurationError(
+                    f"{arguments.__name__} has no field `{self._toolbox.argument}`, which names the source to work on."
+                )
+            if input_schema is not None and not is_tool_schema(input_schema):
+                raise ConfigurationError(f"The input schema of {_name(function)} must be that of an object.")
             definition = ToolDefinition(
                 name=_name(function),
                 title=title or _title(function),
@@ -114,7 +120,8 @@ class Worker(Generic[T]):
     ) -> Callable[[Declared[T, A, R]], Declared[T, A, R]]:
         """Declares a prompt: the fields of the argument Struct are its arguments, which come as text.
 
-        The function returns text, which the user is to say, or PromptMessages.
+        Where none of them names a source, any source makes it. The function returns text, which the user is to say,
+        or PromptMessages.
         """
 
         def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
@@ -126,7 +133,7 @@ class Worker(Generic[T]):
                 description=_description(function),
                 scope=self._scope(scope),
                 actions=_actions(action),
-                sources={self._toolbox.argument: self._toolbox.kind},
+                sources={self._toolbox.argument: self._toolbox.kind} if self._names_source(arguments) else {},
                 arguments=tuple(
                     PromptArgument(f.encode_name, texts.get(f.encode_name, ""), f.required)
                     for f in msgspec.structs.fields(arguments)
@@ -220,6 +227,9 @@ class Worker(Generic[T]):
             await self.serve(settings, until)
 
         asyncio.run(run())
+
+    def _names_source(self, arguments: type[msgspec.Struct]) -> bool:
+        return self._toolbox.argument in {field.encode_name for field in msgspec.structs.fields(arguments)}
 
     def _scope(self, scope: str) -> str:
         if not scopes.belongs_to(scope, self._toolbox.kind):
