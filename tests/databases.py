@@ -1,6 +1,10 @@
 """A small shop in a real SQLite, PostgreSQL or MariaDB database, and calls to the db worker's tools on it."""
 
+import os
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +20,8 @@ from isthmus.tools import Source
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.settings import DatabaseSettings, parse_url
 from isthmus_db_worker.worker import create_worker
+from mariadb import mariadb_server
+from postgres import named_server, stop_server
 from wires import Heard
 
 SHOP = """
@@ -57,6 +63,14 @@ DIALECTS = {
         "long": "longtext",
     },
 }
+
+ENDLESS = {
+    "sqlite": "create view endless as with recursive n(i) as (select 1 union all select i + 1 from n) "
+    "select i from n where i < 0",
+    "postgresql": "create view endless as select 1 as i from pg_sleep(600)",
+    "mariadb": "create view endless as select sleep(600) as i",
+}
+"""A view whose rows never come, in each engine."""
 
 
 @dataclass(frozen=True)
@@ -168,3 +182,22 @@ class Shop:
 def url_of(server: str, database: str) -> str:
     """The URL of another database on the server."""
     return make_url(server).set(database=database).render_as_string(hide_password=False)
+
+
+@contextmanager
+def restartable(engine: str) -> Generator[tuple[Shop, Callable[[], None], Callable[[], None]]]:
+    """A shop on a server of its own, how that is stopped, and how it is started again."""
+    name = f"restarts-{os.getpid()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with ExitStack() as stack:
+        if engine == "mariadb":
+            mariadb = stack.enter_context(mariadb_server(name))
+            with mariadb.connect() as connection:
+                connection.cursor().execute("create database test")
+            url, stop, start = mariadb.url, mariadb.stop, mariadb.start
+        else:
+            postgres = stack.enter_context(named_server(name))
+            url, stop, start = postgres.get_uri(), partial(stop_server, postgres), postgres.ensure_postgres_running
+        shop = Shop(engine, url)
+        stack.callback(shop.close)
+        shop.execute(SHOP.format(**DIALECTS[engine]))
+        yield shop, stop, start

@@ -66,7 +66,7 @@ async def test_a_worker_process_joins_serves_and_leaves(nats: NatsServer, sqlite
 
 
 async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) -> None:
-    definitions = {name: tool.definition for name, tool in sqlite_shop.toolbox.tools.items()}
+    definitions = {name: tool.definition for name, tool in sorted(sqlite_shop.toolbox.tools.items())}
     assert {name: (d.actions[0], d.scope) for name, d in definitions.items()} == {
         "list_tables": ("read", "data:read"),
         "describe_table": ("read", "data:read"),

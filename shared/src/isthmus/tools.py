@@ -1,5 +1,6 @@
 """What a worker is made of: sources, the functions that work on them, and the call that such a function gets."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -74,6 +75,12 @@ class Call(Generic[T]):
     conversation: Conversation = field(default_factory=Conversation)
     uri: str = ""
     """The resource that is read."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """The seconds of it that are left: what the function waits for should not be given more."""
+        return self.began + self.seconds - time.monotonic()
 
     async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Tells the caller how far the work is."""

@@ -31,7 +31,7 @@ from isthmus.definitions import (
 from isthmus.errors import ConfigurationError, NotFound, ToolError
 from isthmus.reloading import ConfiguredSources
 from isthmus.results import CallToolResult
-from isthmus.schemas import JsonSchema, field_documentation, object_schema
+from isthmus.schemas import JsonSchema, answer_schema, arguments_schema, field_documentation
 from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Completer, Function, Result, Source, Toolbox
@@ -91,9 +91,9 @@ class Worker(Generic[T]):
             definition = ToolDefinition(
                 name=_name(function),
                 title=title or _title(function),
-                description=inspect.getdoc(function) or "",
-                input_schema=input_schema or object_schema(arguments),
-                output_schema=msgspec.UNSET if unstructured else object_schema(answer),
+                description=_description(function),
+                input_schema=input_schema or arguments_schema(arguments),
+                output_schema=msgspec.UNSET if unstructured else answer_schema(answer),
                 annotations=Annotations(
                     read_only_hint=read_only,
                     destructive_hint=destructive,
@@ -123,7 +123,7 @@ class Worker(Generic[T]):
             definition = PromptDefinition(
                 name=_name(function),
                 title=title or _title(function),
-                description=inspect.getdoc(function) or "",
+                description=_description(function),
                 scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind},
@@ -163,7 +163,7 @@ class Worker(Generic[T]):
             definition = ResourceDefinition(
                 name=_name(function),
                 title=title or _title(function),
-                description=inspect.getdoc(function) or "",
+                description=_description(function),
                 scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind} if named else {},
@@ -249,6 +249,11 @@ def _name(function: Callable[..., Any]) -> str:
     if not subjects.is_name(name):
         raise ConfigurationError(f"{name!r} cannot be the name of something that a worker offers.")
     return name
+
+
+def _description(function: Callable[..., object]) -> str:
+    """The docstring as one line, wherever the source breaks it."""
+    return " ".join((inspect.getdoc(function) or "").split())
 
 
 def _title(function: Callable[..., Any]) -> str:

@@ -88,7 +88,7 @@ async def _count(call: Call[Database], table: str) -> str:
             rows = rows.where(seen.reach)
         try:
             async with asyncio.timeout(COUNTING):
-                await database.runner.read(sa.select(sa.func.count()).select_from(rows.subquery()), take)
+                await database.runner.read(sa.select(sa.func.count()).select_from(rows.subquery()), take, call.left)
         except TimeoutError:
             return ""
     number = counts[0][0]

@@ -23,9 +23,9 @@ class DeleteFile(StoreArguments, kw_only=True):
     """What to delete."""
 
     path: str
-    """The file or folder, such as `notes/old.md`."""
+    """The file or folder to delete, such as `notes/old.md`."""
     recursive: bool = False
-    """Needed for a folder: deletes all that is in it, too."""
+    """Whether to delete a folder with all that is in it; a folder is refused without."""
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def delete_file(call: Call[Store], arguments: DeleteFile) -> Deleted:
-    """Deletes a file, or with `recursive` a folder and all that is in it; this cannot be undone."""
+    """Deletes a file, or with `recursive` a folder and all that is in it. This cannot be undone."""
     names = paths.parse(arguments.path)
     if not names:
         raise InvalidArguments("The root of a store cannot be deleted.")

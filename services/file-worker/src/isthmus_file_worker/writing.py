@@ -24,13 +24,13 @@ class WriteFile(StoreArguments, kw_only=True):
     """What to write where."""
 
     path: str
-    """The file, such as `notes/today.md`; folders that are not there are made."""
+    """The file to write, such as `notes/today.md`; folders that are not there are made."""
     content: str
-    """The text, or the bytes as base64."""
+    """The text, or with encoding `base64` the bytes."""
     encoding: Literal["utf-8", "base64"] = "utf-8"
-    """How `content` stands for the bytes of the file."""
+    """How `content` is written."""
     mode: Literal["create", "overwrite"] = "create"
-    """`create` refuses when the file is there already, `overwrite` replaces it."""
+    """`create` refuses if the file is there already, `overwrite` replaces it."""
 
 
 class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class CreateFolder(StoreArguments, kw_only=True):
     """Which folder to make."""
 
     path: str
-    """The folder, such as `notes/2026`; folders above it that are not there are made."""
+    """The folder to make, such as `notes/2026`; folders above it that are not there are made."""
 
 
 class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
-    """Writes a whole file: a new one, or with mode "overwrite" in place of an earlier one."""
+    """Writes a whole file: a new one, or with mode `overwrite` in place of an earlier one."""
     names = paths.parse(arguments.path)
     if not names or arguments.path.endswith("/"):
         raise InvalidArguments("`path` must name a file.")
