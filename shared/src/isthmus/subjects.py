@@ -5,12 +5,14 @@ import re
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """What the name of a source, a tool or a kind of worker matches, whole."""
 
+PEER = "peer"
+"""Stands for a kind in the gateways' inboxes: answers of other gateways, where no worker may publish."""
+
+SRV = "srv"
+"""Stands for a kind there too: answers to `$SRV` and to `tools`, where every worker may publish."""
+
 BUILT_IN = ("db", "file")
 """The kinds of the product's own workers: each has a NATS user of its own."""
-
-SRV, PEER = "srv", "peer"
-RESERVED = (SRV, PEER)
-"""No kinds of workers: in a gateway's inbox they stand for `$SRV`, and for other gateways."""
 
 CATALOG_CHANGED = "isthmus.catalog.changed"
 """Worker → gateways and auth: a worker started, changed or is leaving. A hint: it may be lost."""
@@ -65,5 +67,5 @@ def is_name(text: str) -> bool:
 
 
 def is_kind(text: str) -> bool:
-    """Whether `text` may stand as the kind of a worker in a subject."""
-    return is_name(text) and text not in RESERVED
+    """Whether workers may be of the kind `text`."""
+    return is_name(text) and text not in (PEER, SRV)
