@@ -66,7 +66,7 @@ async def test_a_header_that_says_something_else_is_refused(nats: NatsServer) ->
             answer = await ask(gateway, "tools/call", params, **{**right, **wrong})
             assert answer["error"]["code"] == HEADER_MISMATCH, wrong
         for missing in right:
-            sent = {name: value for name, value in right.items() if name != missing}
+            sent: dict[str, Any] = {name: value for name, value in right.items() if name != missing}
             answer = await ask(gateway, "tools/call", params, **sent)
             assert answer["error"]["code"] == HEADER_MISMATCH, missing
         answer = await ask(gateway, "tools/call", params)
