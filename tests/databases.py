@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from isthmus.answering import answer
 from isthmus.grants import EVERYTHING, Grant, Granted
-from isthmus.messages import Envelope, Principal
+from isthmus.messages import Envelope, Method, Principal
 from isthmus.results import CallToolResult, TextContent
 from isthmus.tools import Source
 from isthmus_db_worker.database import Database
@@ -133,7 +133,9 @@ class Shop:
         with self.admin.begin() as connection:
             for statement in sql.split(";\n"):
                 if statement.strip():
-                    result = connection.execute(sa.text(statement), parameters)
+                    text = sa.text(statement)
+                    bound = {name: value for name, value in parameters.items() if f":{name}" in statement}
+                    result = connection.execute(text, bound)
                     rows = [tuple(row) for row in result] if result.returns_rows else []
         return rows
 
@@ -144,6 +146,29 @@ class Shop:
         reply = await answer(self.toolbox, self.source, name, envelope, seconds, Heard())
         assert isinstance(reply, CallToolResult)
         return Outcome(reply)
+
+    async def ask(self, method: Method, name: str, **arguments: Any) -> dict[str, Any]:
+        """The result of a prompt, a resource or a completion; raises what the call fails with."""
+        grants = {"db.shop": Granted.of(self.grants)}
+        raw = msgspec.Raw(msgspec.json.encode(arguments))
+        envelope = Envelope("c1", self.principal, grants, raw, method, uri="asked://for")
+        return msgspec.json.decode(
+            msgspec.json.encode(await answer(self.toolbox, self.source, name, envelope, 20, Heard()))
+        )
+
+    async def read(self, name: str, **variables: str) -> str:
+        """The text of a resource."""
+        (contents,) = (await self.ask("resources/read", name, database="shop", **variables))["contents"]
+        return contents["text"]
+
+    async def completed(self, argument: str, value: str) -> list[str]:
+        """How an argument is completed."""
+        return (await self.ask("completion/complete", argument, value=value))["completion"]["values"]
+
+    async def prompted(self, name: str, **arguments: str) -> list[str]:
+        """The texts of a prompt's messages."""
+        contents = [m["content"] for m in (await self.ask("prompts/get", name, **arguments))["messages"]]
+        return [c["text"] if c["type"] == "text" else c["resource"]["text"] for c in contents]
 
     async def query(self, **arguments: Any) -> list[list[Any]]:
         """The rows that query_table gives."""

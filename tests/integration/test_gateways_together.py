@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any
@@ -316,3 +317,26 @@ async def test_an_owner_that_is_away_for_a_moment_is_waited_for(nats: NatsServer
         assert not done
         await owner.open()
         assert (await request).status_code == 200
+
+
+async def test_gateways_that_stood_still_themselves_take_nobody_for_lost(nats: NatsServer) -> None:
+    shelf = Shelf()
+    async with together(nats, call_timeout=10) as both, served(make_worker(shelf), nats):
+        async with both.behind.client() as client:
+            await until_said(client)
+        async with session(both, both.gateways[0]) as opened, opened.listen(both.gateways[1]) as stream:
+            arguments = {"words": "held", "database": "shelf"}
+            hold: dict[str, object] = {
+                **LIST,
+                "method": "tools/call",
+                "params": {"name": "hold", "arguments": arguments},
+            }
+            call = asyncio.create_task(opened.post(both.gateways[1], hold))
+            await shelf.until_held()
+            time.sleep(4)  # all that this process serves stands still
+            shelf.open.set()
+            assert event(await call)["result"]["content"][0]["text"] == "held"
+            assert shelf.held == 1
+            async with opened.listen(both.gateways[1]) as second:
+                assert second.status_code == 409
+            assert not stream.is_closed

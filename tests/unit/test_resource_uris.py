@@ -1,101 +1,101 @@
-"""URIs against templates: whatever either of them is, there is one owner or none, and never an exception."""
+"""URIs of tables and files: one spelling each, which the gateway's templates read back."""
 
-import string
-
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp.shared.uri_template import UriTemplate
 
-from isthmus.definitions import ResourceDefinition
-from isthmus_mcp_gateway import resources
-from isthmus_mcp_gateway.catalog import CatalogEntry, CatalogResource
+from isthmus.errors import InvalidArguments
+from isthmus.worker import Worker
+from isthmus_db_worker.resources import database_uri, table_uri
+from isthmus_db_worker.worker import create_worker
+from isthmus_file_worker import paths
+from isthmus_file_worker.following import file_uri, folder_uri, store_uri
+from isthmus_file_worker.worker import file_worker
+from isthmus_mcp_gateway.catalog import CatalogResource
+from isthmus_mcp_gateway.resources import find, parse
 
-ANYTHING = st.text(st.characters(), max_size=60)
-PIECES = st.sampled_from(
+NAMES = st.text(max_size=12) | st.sampled_from(
     [
-        "notes:",
-        "db:",
-        "//",
-        "/",
-        "{a}",
-        "{+b}",
-        "{/c*}",
-        "{?d,e}",
-        "{.f}",
-        "{#g}",
-        "{",
-        "}",
-        "%2F",
-        "%",
-        "x",
-        "é",
-        "..",
-        " ",
+        "a b",
+        "100%",
+        "%41",
+        "%zz",
+        "what?",
+        "#1",
+        "ü",
+        "…",
+        "日本",
+        "...",
+        ".hidden",
+        "a+b",
+        "a&b=c",
+        "[id]",
+        "{x}",
+        "'",
+        "a:b",
     ]
 )
-SHAPED = st.lists(PIECES, max_size=8).map("".join)
-NAME = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 
 
-def resource(template: str, kind: str = "db", sources: tuple[str, ...] = ("home",)) -> CatalogResource:
-    definition = ResourceDefinition(
-        name="r",
-        title="",
-        description="",
-        scope="",
-        actions=(),
-        sources={"database": kind} if "{database}" in template else {},
-        uri_template=template,
-    )
-    return CatalogEntry(definition, kind, sources)
+def offered(worker: Worker[object]) -> list[CatalogResource]:
+    toolbox = worker._toolbox  # pyright: ignore[reportPrivateUsage]
+    definitions = [resource.definition for resource in toolbox.resources.values()]
+    return [CatalogResource(d, "db" if "database" in d.sources else "file", ("s",)) for d in definitions]
 
 
-@given(uri=ANYTHING | SHAPED, templates=st.lists(ANYTHING | SHAPED, max_size=5))
-def test_no_uri_and_no_template_breaks_the_look_up(uri: str, templates: list[str]) -> None:
-    found = resources.find(uri, [resource(template) for template in templates])
-    if found is not None:
-        entry, variables = found
-        assert entry.definition.uri_template in templates
-        assert all(isinstance(value, str) for value in variables.values())
+RESOURCES = [*offered(create_worker()), *offered(file_worker())]  # pyright: ignore[reportArgumentType]
 
 
-@given(database=NAME, note=st.text(st.characters(codec="utf-8"), min_size=1, max_size=30))
-def test_what_a_template_makes_leads_back_to_it(database: str, note: str) -> None:
-    notes = resource("notes://{database}/{note}")
-    template = resources.parse("notes://{database}/{note}")
+def read_back(uri: str) -> tuple[str, dict[str, str]]:
+    found = find(uri, RESOURCES)
+    assert found is not None, uri
+    return found[0].definition.name, found[1]
+
+
+@given(st.lists(NAMES.filter(paths.can_be_named), min_size=1, max_size=5).map(tuple))
+def test_the_uri_of_a_file_stands_for_its_path_and_no_other(names: paths.Names) -> None:
+    path = paths.show(names)
+    try:
+        paths.parse(path)
+    except InvalidArguments:
+        return  # such as C:, which no path begins with
+    assert read_back(file_uri("s", names)) == ("file", {"store": "s", "path": path})
+    assert read_back(folder_uri("s", names)) == ("file", {"store": "s", "path": f"{path}/"})
+    assert paths.parse(f"{path}/") == names
+    template = UriTemplate.parse("store://{store}/{+path}")
+    escaped = path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    assert template.expand({"store": "s", "path": escaped}) == file_uri("s", names)
+
+
+@given(NAMES | st.lists(NAMES, min_size=2, max_size=2).map(".".join))
+def test_the_uri_of_a_table_is_what_clients_make_of_its_template(table: str) -> None:
+    template = parse("database://{database}/{table}")
     assert template is not None
-    found = resources.find(template.expand({"database": database, "note": note}), [notes])
-    assert found == (notes, {"database": database, "note": note})
+    try:
+        table.encode()
+    except UnicodeEncodeError:
+        return
+    assert table_uri("s", table) == template.expand({"database": "s", "table": table})
+    assert read_back(table_uri("s", table)) == ("table", {"database": "s", "table": table})
 
 
-@given(uri=SHAPED, hostile=st.lists(SHAPED | ANYTHING, max_size=5))
-def test_a_uri_of_a_built_in_worker_stays_its_own(uri: str, hostile: list[str]) -> None:
-    own = [resource("notes://{database}/{+note}"), resource("db:x{+rest}")]
-    mine = resources.find(uri, own)
-    foreign = [resource(template, "zzz") for template in hostile]
-    assert mine is None or resources.find(uri, [*foreign, *own]) == mine
+def test_a_source_as_a_whole_has_a_uri_without_a_slash() -> None:
+    assert read_back(database_uri("s")) == ("tables", {"database": "s"})
+    assert read_back(store_uri("s")) == read_back(folder_uri("s", ())) == ("files", {"store": "s"})
 
 
-@given(uri=SHAPED, templates=st.lists(SHAPED, min_size=2, max_size=5, unique=True))
-def test_the_order_of_templates_does_not_matter(uri: str, templates: list[str]) -> None:
-    offered = [resource(template) for template in templates]
-    assert resources.find(uri, offered) == resources.find(uri, offered[::-1])
-
-
-def test_the_template_with_more_of_the_uri_in_it_comes_first() -> None:
-    offered = [resource(t) for t in ("a:{+x}", "a:b/{x}/{y}", "a:b/{x}/d", "a:b/c/d")]
-    expected = {"a:b/c/d": "a:b/c/d", "a:b/x/d": "a:b/{x}/d", "a:b/x/y": "a:b/{x}/{y}", "a:q": "a:{+x}"}
-    for uri, template in expected.items():
-        found = resources.find(uri, offered)
-        assert found is not None
-        assert found[0].definition.uri_template == template
-
-
-def test_a_long_uri_belongs_to_nothing() -> None:
-    assert resources.find("a:" + "x" * resources.LONGEST, [resource("a:{+x}")]) is None
-
-
-def test_variables_go_to_the_worker_as_json() -> None:
-    found = resources.find("a:é%00%F0%9F%98%80", [resource("a:{x}")])
-    assert found is not None
-    assert msgspec.json.decode(msgspec.json.encode(found[1])) == {"x": "é\x00😀"}
+@given(
+    st.lists(st.sampled_from(["..", ".", "", "a", "%2e%2e", "%2F", "%00", "..%2f..", "%5c", "C:"]), max_size=6).map(
+        "/".join
+    )
+)
+def test_no_uri_stands_for_a_path_that_leads_out(path: str) -> None:
+    found = find(f"store://s/{path}", RESOURCES)
+    if found is None:
+        return
+    try:
+        names = paths.parse(found[1].get("path", ""))
+    except InvalidArguments:
+        return
+    assert not {"..", ".", ""} & {*names}
+    assert all("/" not in name and "\\" not in name and "\0" not in name for name in names)

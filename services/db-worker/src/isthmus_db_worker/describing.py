@@ -139,7 +139,7 @@ async def describe_table(call: Call[Database], arguments: DescribeTable) -> Desc
         seen = await plan(call, arguments.table, "read", lambda seen: seen)
         key = seen.table.key
         touching = [r for r in await catalog.references() if key in (r.table, r.to_table)]
-        shown = [r for r in touching if await _shows(call, seen, r)]
+        shown = [r for r in touching if shows(call, seen, r)]
     return Description(
         name=key,
         kind=seen.table.name.kind,
@@ -171,7 +171,7 @@ def _reference(key: ForeignKey) -> Reference:
     return Reference(table=key.table, columns=list(key.columns), to_table=key.to_table, to_columns=list(key.to_columns))
 
 
-async def _shows(call: Call[Database], seen: View, key: ForeignKey) -> bool:
+def shows(call: Call[Database], seen: View, key: ForeignKey) -> bool:
     """Whether the caller may know of the foreign key: both tables and all its columns."""
     for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
         if table == seen.table.key:

@@ -110,7 +110,7 @@ def _recognized(file: OpenFile, arguments: ReadFile, path: str, stop: Stop) -> R
         match media.recognize(sample, path, whole=len(sample) == file.status.size):
             case media.Text(found):
                 encoding = found
-            case media.Binary(name):
+            case media.Binary(name, _):
                 raise ToolError(
                     f'{path} is no text but a {name} of {file.status.size} bytes; encoding "base64" gives its bytes.'
                 )

@@ -11,6 +11,7 @@ from isthmus.grants import Granted
 from isthmus.worker import Call
 from isthmus_file_worker import paths
 from isthmus_file_worker.arguments import StoreArguments
+from isthmus_file_worker.following import came_or_went, replaced
 from isthmus_file_worker.paths import Names, show
 from isthmus_file_worker.store import Existing, Store
 from isthmus_file_worker.threads import Stop
@@ -77,7 +78,9 @@ async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
     def work(stop: Stop) -> WrittenFile:
         return _write(call.source.handle, call.granted, names, data, arguments.mode == "overwrite", stop)
 
-    return await call.source.handle.work(work, call.seconds)
+    written = await call.source.handle.work(work, call.seconds)
+    await (came_or_went(call, files=[names]) if written.created else replaced(call, names))
+    return written
 
 
 async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFolder:
@@ -100,7 +103,10 @@ async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFo
             store.make_folder(names, stop)
         return CreatedFolder(path=path, created=existing is None)
 
-    return await call.source.handle.work(work, call.seconds)
+    folder = await call.source.handle.work(work, call.seconds)
+    if folder.created:
+        await came_or_went(call, folders=[names])
+    return folder
 
 
 def _bytes(arguments: WriteFile) -> bytes:

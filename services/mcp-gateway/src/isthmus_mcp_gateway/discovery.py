@@ -129,7 +129,7 @@ class Discovery:
         service, _, service_id = instance.partition(".")
         try:
             async with asyncio.timeout(ASK_WITHIN):
-                reply = await self._inbox.request("srv", subjects.srv("INFO", service, service_id), b"")
+                reply = await self._inbox.request(subjects.SRV, subjects.srv("INFO", service, service_id), b"")
             info = msgspec.json.decode(reply, type=Info)
         except NoWorker:
             self._forget(instance)
@@ -157,7 +157,7 @@ class Discovery:
             return
         try:
             async with asyncio.timeout(ASK_WITHIN):
-                body = await self._inbox.request("srv", subjects.tools(advertisement.kind, digest), b"")
+                body = await self._inbox.request(subjects.SRV, subjects.tools(advertisement.kind, digest), b"")
             if definitions.digest(body) == digest:
                 self._sets[digest] = _sound(msgspec.json.decode(body, type=DefinitionSet))
             else:

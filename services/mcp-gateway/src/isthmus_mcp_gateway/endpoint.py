@@ -269,10 +269,10 @@ class Endpoint:
         entry, variables = found
         named = variables.get(routing_argument(entry), entry.sources[0])
         granted = self._policy.current.granted(claims, f"{entry.kind}.{named}")
-        named_object = variables.get(entry.definition.object)
-        if named not in entry.sources or named_object is None:
-            return named in entry.sources
-        return any(granted.access(action, named_object) is not None for action in entry.definition.actions)
+        named_object = variables.get(entry.definition.object, "")  # without one: the source as a whole
+        return named in entry.sources and any(
+            granted.access(action, named_object) is not None for action in entry.definition.actions
+        )
 
     async def _run(
         self,

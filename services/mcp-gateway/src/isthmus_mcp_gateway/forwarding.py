@@ -24,6 +24,8 @@ logger = logging.getLogger("isthmus.forwarding")
 ABSENT_FOR = 1.0
 """Seconds for which an owner that is not there is looked for: it may be about to reconnect, as this gateway did."""
 
+_TYPE = b"content-type"
+
 
 class Forward:
     """One request on its way to its owner, and the response on its way back."""
@@ -179,6 +181,3 @@ class Forwarding:
             await asyncio.sleep(WORKING_EVERY)
             for forward in list(self._under_way.values()):
                 await forward.tell()
-
-
-_TYPE = b"content-type"

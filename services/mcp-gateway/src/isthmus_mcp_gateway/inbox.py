@@ -72,7 +72,7 @@ class Inbox:
 
     async def open(self) -> None:
         """Subscribes to what any worker may answer on, and begins to look for lost calls."""
-        await self.open_kind("srv")
+        await self.open_kind(subjects.SRV)
         self._ticker = asyncio.create_task(self._tick())
 
     async def open_kind(self, kind: str) -> None:
@@ -137,7 +137,7 @@ class Inbox:
 
     async def gather(self, subject: str, seconds: float) -> list[bytes]:
         """All replies that come within the time."""
-        reply = self._address("srv")
+        reply = self._address(subjects.SRV)
         queue = self._gathering[reply] = asyncio.Queue[Msg](maxsize=10_000)
         try:
             await self.client.publish(subject, reply=reply)
@@ -170,10 +170,13 @@ class Inbox:
             pending.done.set_result(message.data)
 
     async def _tick(self) -> None:
+        ticked = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
+            stood_still, ticked = now - ticked - TICK, now  # what came meanwhile has not been read yet
             for pending in list(self._pending.values()):
+                pending.heard += stood_still
                 if now - pending.heard > SILENCE and not pending.done.done():
                     pending.done.set_exception(WorkerLost())
             if self._cancelled and self._here.is_set():
