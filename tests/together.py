@@ -68,9 +68,13 @@ async def together(nats: NatsServer, choose: Choose | None = None, call_timeout:
 
 @asynccontextmanager
 async def processes(
-    nats: NatsServer, folder: Path, choose: Choose | None = None, **settings: str
+    nats: NatsServer,
+    folder: Path,
+    choose: Choose | None = None,
+    module: str = "isthmus_mcp_gateway",
+    **settings: str,
 ) -> AsyncGenerator[Together]:
-    """Each started as the product starts it."""
+    """Each started as the product starts it; another module is one that does so."""
     async with AsyncExitStack() as stack:
         front = await stack.enter_async_context(balancer(choose))
         authority = Authority(nats, audience=f"{front.url}/mcp")
@@ -78,7 +82,7 @@ async def processes(
         origins = {"ISTHMUS_ISSUER": ISSUER, "ISTHMUS_GATEWAY_URL": front.url}
         both = Together(front, [])
         for port in fleet.free_ports():
-            both.processes.append(stack.enter_context(fleet.gateway(nats, folder, port, **origins, **settings)))
+            both.processes.append(stack.enter_context(fleet.gateway(nats, folder, port, module, **origins, **settings)))
             both.gateways.append(Gateway(f"http://127.0.0.1:{port}", authority))
         front.gateways = [gateway.url for gateway in both.gateways]
         await front.until_ready(2)
