@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import TypeVar, get_origin
 
 import msgspec
 
@@ -46,7 +46,8 @@ def file_of(folder: Path, pid: int) -> Path:
 
 def the(kind: type[T]) -> T:
     """The one object of this type in the process."""
-    return next(found for found in gc.get_objects() if type(found) is kind)
+    wanted = get_origin(kind) or kind
+    return next(found for found in gc.get_objects() if type(found) is wanted)
 
 
 def watch(count: Callable[[], tuple[dict[str, int], dict[str, int], dict[str, int]]]) -> None:

@@ -1,5 +1,7 @@
 """`python -m soak.gateway`: the gateway as it is, and its counters."""
 
+# pyright: reportPrivateUsage=false
+
 from isthmus_mcp_gateway.__main__ import main
 from isthmus_mcp_gateway.app import Gateway
 from soak.counters import the, watch

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soak.actors import ACTORS, Tally, act, act_all
+from soak.actors import ACTORS, act, act_all
 from soak.counters import Counters
 from soak.stage import Stage, stage
+from soak.visits import Tally
 
 GROWS = 1.10
 """How much memory a process may have at the end, as a share of what it had after the warm-up."""
@@ -61,8 +62,8 @@ class Report:
         tally, done = self.tally, self.tally.done
         steps = sorted({step for step, _ in done})
         return [
-            f"{self.seconds:.0f} s, {ACTORS} actors: {done.total()} steps ({done.total() / self.seconds:.1f}/s) of "
-            f"{tally.clients['2026']} clients of 2026 and {tally.clients['2025']} of 2025",
+            f"{self.seconds:.0f} s, {ACTORS} actors: {tally.requests} requests, {tally.requests / self.seconds:.0f}/s; "
+            f"{done.total()} steps of {tally.clients['2026']} clients of 2026 and {tally.clients['2025']} of 2025",
             f"{self.cuts} connections to the bus were cut; a third worker came and went {self.visits} times",
             f"told after a cut: {_counted(tally.lost)}; calls of the third worker: {_counted(tally.gone)}; "
             f"wrong: {len(tally.wrong)}",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import secrets
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -21,6 +22,7 @@ from nats.errors import Error as NatsError
 import fleet
 from fleet import Process
 from isthmus import bus
+from isthmus.policy import STATE_KEY, StateKeys
 from servers import NatsServer, nats_server
 from soak.counters import FOLDER, Counters, file_of, resident
 from soak.worker import SOURCE
@@ -32,7 +34,7 @@ KICK_EVERY = 10.0
 STAYS = 2.0
 """Seconds that the worker which comes and goes is there."""
 CALL_TIMEOUT = 10
-EXCUSED_FOR = 8.0
+EXCUSED_FOR = 5.0
 """Seconds after a cut in which calls may be lost: silence is noticed after 2 s, a read is sent once more."""
 
 
@@ -71,8 +73,8 @@ class Stage:
 
     async def on_the_bus(self) -> dict[str, int]:
         """What nats-server itself counts."""
-        subscriptions = (await self._ask("PING.SUBSZ"))["data"]["num_subscriptions"]
-        return {"subscriptions": subscriptions, "connections": len(await self._connections())}
+        connections = await self._connections()
+        return {"connections": len(connections), "subscriptions": sum(c["subscriptions"] for c in connections)}
 
     async def consumers(self) -> int:
         """JetStream's consumers: each watch of the policy leaves one behind that ends after five minutes."""
@@ -140,7 +142,8 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
     async with AsyncExitStack() as stack:
         nats = stack.enter_context(nats_server(folder))
         settings = {"PYTHONPATH": str(TESTS), FOLDER: str(folder), "ISTHMUS_CALL_TIMEOUT": str(CALL_TIMEOUT)}
-        both = await stack.enter_async_context(processes(nats, folder, module="soak.gateway", **settings))
+        both = await stack.enter_async_context(processes(nats, folder, None, "soak.gateway", **settings))
+        await both.authority.publish({STATE_KEY: StateKeys((secrets.token_hex(32),))})
         workers = {f"worker {n}": stack.enter_context(worker(nats, folder, "shelf")) for n in (1, 2)}
         monitor = await bus.connect(nats.settings("sys"), "sys")
         stack.push_async_callback(monitor.close)

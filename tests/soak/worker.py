@@ -1,5 +1,7 @@
 """`python -m soak.worker`: a worker written with the kit that can do everything a worker can, and its counters."""
 
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import os
 import time
@@ -122,7 +124,8 @@ def make_worker(source: str) -> Worker[str]:
 
 def count() -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Idle, held and kept."""
-    serving, now = the(ServingWorker), time.monotonic()
+    serving = the(ServingWorker[str])
+    now = time.monotonic()
     late = sum(now - at > CANCELLED_FOR + 1 for at in serving.cancelled.values())
     running = len(serving.running) + sum(len(e.running) for e in serving.service.endpoints.values())
     idle = {"calls": running, "cancellations over their time": late, "sources that retire": len(serving.retiring)}
