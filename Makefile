@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench soak-failures
+.PHONY: up test test-compose check format bench soak-failures tools-table
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -26,6 +26,9 @@ format: $(UV)
 
 bench: $(UV)  ## Calls per second and latency through the whole path
 	$(RUN) python tests/benchmarks/read.py $(ARGS)
+
+tools-table: $(UV)  ## Writes the table of docs/tools.md anew
+	$(RUN) python tests/tool_table.py
 
 soak-failures: $(UV)  ## Kills, stops and restarts under load, and prints the figures of docs/operations.md
 	$(RUN) pytest -rP $(ARGS) tests/integration/test_failures_*.py tests/e2e/test_launcher_killed.py

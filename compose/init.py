@@ -16,7 +16,7 @@ SECRETS = Path("/secrets")
 BUS = Path("/bus")
 STORE = Path("/store")
 
-OPERATOR, AUTH, GATEWAY, DB_WORKER, FILE_WORKER, NATS, S3, PROXY = range(10000, 10008)
+OPERATOR, AUTH, GATEWAY, DB_WORKER, FILE_WORKER, NATS, S3, PROXY, WORKER = range(10000, 10009)
 """User and group ids; compose.yaml and the Dockerfiles name the same."""
 S3_ACCESS_KEY = "isthmus"
 
@@ -59,6 +59,8 @@ def folders(secrets: ComposeSecrets) -> dict[tuple[str, int], dict[str, str]]:
             "nats_password": nats["file_worker"],
             "s3_secret_key": secrets.s3_secret_key,
         },
+        # For workers of kinds of your own.
+        ("worker", WORKER): {**worker, "nats_password": nats["worker"]},
         # rclone reads the variable as a line of CSV.
         ("s3", S3): {"auth_key": f'"{S3_ACCESS_KEY},{secrets.s3_secret_key}"'},
         ("nats", NATS): {
@@ -92,6 +94,7 @@ def main() -> None:
     """Runs as root, with the right to change owners and no other."""
     kept = SECRETS / "secrets.json"
     secrets = read(kept, ComposeSecrets) or ComposeSecrets()
+    secrets.add_users()
     write(kept, secrets)
     for (name, group), content in folders(secrets).items():
         hand_over(SECRETS / name, group, content)

@@ -37,8 +37,8 @@ class Form(HTMLParser):
 class Browser:
     """Keeps cookies; follows redirects until they leave `inside`."""
 
-    def __init__(self, inside: str, tls: ssl.SSLContext | bool = True) -> None:
-        self.http = httpx2.AsyncClient(timeout=10, verify=tls)
+    def __init__(self, inside: str, tls: ssl.SSLContext | bool = True, cookies: httpx2.Cookies | None = None) -> None:
+        self.http = httpx2.AsyncClient(timeout=10, verify=tls, cookies=cookies)
         self.inside = inside
         self.page: httpx2.Response | None = None
 

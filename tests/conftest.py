@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
+import node
 from servers import NatsServer, nats_server
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def javascript() -> node.Javascript:
+    """Node, and the packages of `tests/javascript`. The first test to use it needs a longer timeout."""
+    return node.installed()
 
 
 @pytest.fixture
@@ -20,3 +27,12 @@ def nats(tmp_path: Path) -> Generator[NatsServer]:
     folder.mkdir()
     with nats_server(folder) as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what tests recorded as their `summary`, whether they passed or not."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == "summary":
+                    terminalreporter.write_line(str(value))

@@ -1,9 +1,7 @@
 """Fixtures with a shop in a database; a test module takes them with `pytest_plugins = ["database_fixtures"]`."""
 
 import os
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Generator
 from pathlib import Path
 
 import psycopg
@@ -11,7 +9,7 @@ import pytest
 
 from databases import DIALECTS, SHOP, Shop, url_of
 from mariadb import MariadbServer, mariadb_server
-from postgres import named_server, postgres_server, stop_server
+from postgres import postgres_server
 
 
 @pytest.fixture(scope="session")
@@ -79,25 +77,6 @@ def mariadb_shop(mariadb: MariadbServer) -> Generator[Shop]:
 def server_shop(request: pytest.FixtureRequest) -> Shop:
     """A shop in each of the engines that are servers."""
     return request.getfixturevalue(f"{request.param}_shop")
-
-
-@contextmanager
-def restartable(engine: str) -> Generator[tuple[Shop, Callable[[], None], Callable[[], None]]]:
-    """A shop on a server of its own, how that is stopped, and how it is started again."""
-    name = f"restarts-{os.getpid()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    with ExitStack() as stack:
-        if engine == "mariadb":
-            mariadb = stack.enter_context(mariadb_server(name))
-            with mariadb.connect() as connection:
-                connection.cursor().execute("create database test")
-            url, stop, start = mariadb.url, mariadb.stop, mariadb.start
-        else:
-            postgres = stack.enter_context(named_server(name))
-            url, stop, start = postgres.get_uri(), partial(stop_server, postgres), postgres.ensure_postgres_running
-        shop = Shop(engine, url)
-        stack.callback(shop.close)
-        shop.execute(SHOP.format(**DIALECTS[engine]))
-        yield shop, stop, start
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])

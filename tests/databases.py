@@ -1,6 +1,10 @@
 """A small shop in a real SQLite, PostgreSQL or MariaDB database, and calls to the db worker's tools on it."""
 
+import os
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,12 +14,14 @@ from sqlalchemy.pool import NullPool
 
 from isthmus.answering import answer
 from isthmus.grants import EVERYTHING, Grant, Granted
-from isthmus.messages import Envelope, Principal
+from isthmus.messages import Envelope, Method, Principal
 from isthmus.results import CallToolResult, TextContent
 from isthmus.tools import Source
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.settings import DatabaseSettings, parse_url
 from isthmus_db_worker.worker import create_worker
+from mariadb import mariadb_server
+from postgres import named_server, stop_server
 from wires import Heard
 
 SHOP = """
@@ -57,6 +63,14 @@ DIALECTS = {
         "long": "longtext",
     },
 }
+
+ENDLESS = {
+    "sqlite": "create view endless as with recursive n(i) as (select 1 union all select i + 1 from n) "
+    "select i from n where i < 0",
+    "postgresql": "create view endless as select 1 as i from pg_sleep(600)",
+    "mariadb": "create view endless as select sleep(600) as i",
+}
+"""A view whose rows never come, in each engine."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +133,9 @@ class Shop:
         with self.admin.begin() as connection:
             for statement in sql.split(";\n"):
                 if statement.strip():
-                    result = connection.execute(sa.text(statement), parameters)
+                    text = sa.text(statement)
+                    bound = {name: value for name, value in parameters.items() if f":{name}" in statement}
+                    result = connection.execute(text, bound)
                     rows = [tuple(row) for row in result] if result.returns_rows else []
         return rows
 
@@ -130,6 +146,29 @@ class Shop:
         reply = await answer(self.toolbox, self.source, name, envelope, seconds, Heard())
         assert isinstance(reply, CallToolResult)
         return Outcome(reply)
+
+    async def ask(self, method: Method, name: str, **arguments: Any) -> dict[str, Any]:
+        """The result of a prompt, a resource or a completion; raises what the call fails with."""
+        grants = {"db.shop": Granted.of(self.grants)}
+        raw = msgspec.Raw(msgspec.json.encode(arguments))
+        envelope = Envelope("c1", self.principal, grants, raw, method, uri="asked://for")
+        return msgspec.json.decode(
+            msgspec.json.encode(await answer(self.toolbox, self.source, name, envelope, 20, Heard()))
+        )
+
+    async def read(self, name: str, **variables: str) -> str:
+        """The text of a resource."""
+        (contents,) = (await self.ask("resources/read", name, database="shop", **variables))["contents"]
+        return contents["text"]
+
+    async def completed(self, argument: str, value: str) -> list[str]:
+        """How an argument is completed."""
+        return (await self.ask("completion/complete", argument, value=value))["completion"]["values"]
+
+    async def prompted(self, name: str, **arguments: str) -> list[str]:
+        """The texts of a prompt's messages."""
+        contents = [m["content"] for m in (await self.ask("prompts/get", name, **arguments))["messages"]]
+        return [c["text"] if c["type"] == "text" else c["resource"]["text"] for c in contents]
 
     async def query(self, **arguments: Any) -> list[list[Any]]:
         """The rows that query_table gives."""
@@ -143,3 +182,22 @@ class Shop:
 def url_of(server: str, database: str) -> str:
     """The URL of another database on the server."""
     return make_url(server).set(database=database).render_as_string(hide_password=False)
+
+
+@contextmanager
+def restartable(engine: str) -> Generator[tuple[Shop, Callable[[], None], Callable[[], None]]]:
+    """A shop on a server of its own, how that is stopped, and how it is started again."""
+    name = f"restarts-{os.getpid()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with ExitStack() as stack:
+        if engine == "mariadb":
+            mariadb = stack.enter_context(mariadb_server(name))
+            with mariadb.connect() as connection:
+                connection.cursor().execute("create database test")
+            url, stop, start = mariadb.url, mariadb.stop, mariadb.start
+        else:
+            postgres = stack.enter_context(named_server(name))
+            url, stop, start = postgres.get_uri(), partial(stop_server, postgres), postgres.ensure_postgres_running
+        shop = Shop(engine, url)
+        stack.callback(shop.close)
+        shop.execute(SHOP.format(**DIALECTS[engine]))
+        yield shop, stop, start

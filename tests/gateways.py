@@ -1,6 +1,7 @@
 """A real mcp-gateway on a real port for the tests, with a policy and tokens as auth makes them."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from nats.js.api import KeyValueConfig
 
 from isthmus import bus, policy
 from isthmus.grants import EVERYTHING, Grant
-from isthmus.policy import Role, Service, User
+from isthmus.policy import Role, Service, StateKeys, User
 from isthmus_mcp_gateway.__main__ import Server
 from isthmus_mcp_gateway.app import create_app
 from isthmus_mcp_gateway.settings import Settings
@@ -35,6 +36,7 @@ class Authority:
     nats: NatsServer
     key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k1"}))
     audience: str = ""
+    state_keys: StateKeys = field(default_factory=lambda: StateKeys((secrets.token_hex(32),)))
 
     async def publish(self, entries: Mapping[str, object]) -> None:
         client = await bus.connect(self.nats.settings("auth"), "auth")
@@ -56,7 +58,8 @@ class Authority:
                 "user.ann": User("ann", ("everything",)),
                 "user.bob": User("bob", ("reader",)),
                 "user.eve": User("eve"),
-                "jwks": KeySet([self.key]).as_dict(private=False),
+                policy.JWKS: KeySet([self.key]).as_dict(private=False),
+                policy.STATE_KEY: self.state_keys,
             }
         )
 
@@ -113,7 +116,7 @@ async def running_gateway(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     if authority is None:
-        authority = Authority(nats, audience=f"{url}/mcp")
+        authority = Authority(nats, audience=f"{behind or url}/mcp")
         await authority.publish_all()
     settings = Settings(
         **msgspec.structs.asdict(nats.settings("gateway")),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from isthmus.settings import BusSettings
 
-USERS = ("auth", "gateway", "db_worker", "file_worker", "ops", "sys")
+USERS = ("auth", "gateway", "db_worker", "file_worker", "worker", "ops", "sys")
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +12,8 @@ from isthmus import bus, subjects
 from isthmus.errors import NotFound
 from isthmus.worker import Call, Source, Worker, WorkerSettings
 from servers import NatsServer
+
+T = TypeVar("T")
 
 
 class Say(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,9 +90,11 @@ def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
 
 
 @asynccontextmanager
-async def served(worker: Worker[Shelf], nats: NatsServer, heartbeat_path: str = "") -> AsyncGenerator[asyncio.Event]:
+async def served(
+    worker: Worker[T], nats: NatsServer, heartbeat_path: str = "", *, user: str = "db_worker"
+) -> AsyncGenerator[asyncio.Event]:
     """The worker on the bus; the event makes it leave before the context ends."""
-    bus_settings = msgspec.structs.asdict(nats.settings("db_worker"))
+    bus_settings = msgspec.structs.asdict(nats.settings(user))
     settings = WorkerSettings(**bus_settings, heartbeat_path=heartbeat_path)
     until = asyncio.Event()
     watcher = await bus.connect(nats.settings("gateway"), "gateway")

@@ -121,18 +121,28 @@ class Person:
     storage: Storage = field(default_factory=Storage)
     scopes: list[str] | None = None
     """The scopes that are left checked on the consent page; None: all that were asked for."""
+    asked: list[str] = field(default_factory=list[str])
+    """The addresses that clients opened in the browser."""
+    cookies: httpx2.Cookies | None = None
+    """What the browser keeps: who is signed in types no password again."""
     tls: ssl.SSLContext | bool = True
     """Which certificates the client and the browser trust."""
     sign_ins: int = 0
+    consent: str = ""
+    """The page that asked for consent."""
     answer: str = ""
     """Where the browser was sent at the end: the redirect with the code."""
 
     async def visit(self, url: str) -> None:
         """What happens in the browser that the client opens."""
-        self.sign_ins += 1
-        async with Browser(self.connection.issuer, self.tls) as browser:
+        self.asked.append(url)
+        async with Browser(self.connection.issuer, self.tls, self.cookies) as browser:
             await browser.open(url)
-            await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
+            if self.cookies is None:
+                self.sign_ins += 1
+                await browser.submit(email=self.connection.admin_email, password=self.connection.admin_password)
+                self.cookies = browser.http.cookies
+            self.consent = browser.page.text if browser.page is not None else ""
             only = None if self.scopes is None else {"scope": self.scopes}
             self.answer = await browser.submit(only=only, decision="allow")
 

@@ -11,7 +11,7 @@ import msgspec
 
 from isthmus.answering import answer
 from isthmus.grants import EVERYTHING, Grant, Granted
-from isthmus.messages import Envelope, Principal
+from isthmus.messages import Envelope, Method, Principal
 from isthmus.tools import Source, Toolbox
 from isthmus.worker import Worker
 from isthmus_file_worker.settings import StoreSettings
@@ -102,14 +102,41 @@ class Store:
         """All paths in the order of lists, where that of a folder ends with a slash."""
         return sorted(path if data is not None else f"{path}/" for path, data in self.tree().items())
 
-    async def call(self, tool: str, *, seconds: float = 20, **arguments: Any) -> dict[str, Any]:
+    async def call(
+        self, tool: str, *, seconds: float = 20, heard: Heard | None = None, **arguments: Any
+    ) -> dict[str, Any]:
         """MCP's result, as a client gets it."""
         toolbox: Toolbox[Handle] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
         source: Source[Handle] = toolbox.sources["reports"]
         raw = msgspec.Raw(json.dumps(arguments).encode())
         envelope = Envelope("c1", Principal("u", "c", "default"), {"file.reports": Granted.of(self.grants)}, raw)
-        result = await answer(toolbox, source, tool, envelope, seconds, Heard())
+        result = await answer(toolbox, source, tool, envelope, seconds, heard or Heard())
         return json.loads(msgspec.json.encode(result))
+
+    async def request(self, method: Method, name: str, **arguments: Any) -> dict[str, Any]:
+        """The result of a prompt, a resource or a completion; raises what the call fails with."""
+        toolbox: Toolbox[Handle] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
+        grants = {"file.reports": Granted.of(self.grants)}
+        raw = msgspec.Raw(json.dumps(arguments).encode())
+        envelope = Envelope("c1", Principal("u", "c", "default"), grants, raw, method, uri="asked://for")
+        reply = await answer(toolbox, toolbox.sources["reports"], name, envelope, 20, Heard())
+        return json.loads(msgspec.json.encode(reply))
+
+    async def read(self, path: str) -> dict[str, Any]:
+        """The contents of a file's resource."""
+        (contents,) = (await self.request("resources/read", "file", store="reports", path=path))["contents"]
+        return contents
+
+    async def completed(self, value: str) -> list[str]:
+        """How a path is completed."""
+        return (await self.request("completion/complete", "path", value=value))["completion"]["values"]
+
+    async def told(self, tool: str, **arguments: Any) -> list[str]:
+        """The resources that a call that succeeds says have changed."""
+        heard = Heard()
+        result = await self.call(tool, heard=heard, **arguments)
+        assert result["isError"] is False, result["content"]
+        return heard.updates
 
     async def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """The structured answer of a call that succeeds."""

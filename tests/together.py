@@ -1,8 +1,9 @@
 """Several gateways behind one load balancer, in this process or as processes, and 2025 sessions led by hand."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,15 +69,11 @@ async def together(nats: NatsServer, choose: Choose | None = None, call_timeout:
 
 @asynccontextmanager
 async def processes(
-    nats: NatsServer,
-    folder: Path,
-    choose: Choose | None = None,
-    module: str = "isthmus_mcp_gateway",
-    **settings: str,
+    nats: NatsServer, folder: Path, module: str = "isthmus_mcp_gateway", **settings: str
 ) -> AsyncGenerator[Together]:
     """Each started as the product starts it; another module is one that does so."""
     async with AsyncExitStack() as stack:
-        front = await stack.enter_async_context(balancer(choose))
+        front = await stack.enter_async_context(balancer())
         authority = Authority(nats, audience=f"{front.url}/mcp")
         await authority.publish_all()
         origins = {"ISTHMUS_ISSUER": ISSUER, "ISTHMUS_GATEWAY_URL": front.url}
@@ -97,6 +94,7 @@ class Session:
     host: str
     token: str
     id: str = ""
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -108,7 +106,8 @@ class Session:
         }
 
     async def post(self, gateway: Gateway, body: dict[str, object], **headers: str) -> httpx2.Response:
-        return await self.http.post(gateway.mcp, json=body, headers={**self.headers, **headers})
+        numbered = {**body, "id": next(self.numbers)} if "id" in body else body  # one of its own, as sessions need it
+        return await self.http.post(gateway.mcp, json=numbered, headers={**self.headers, **headers})
 
     async def delete(self, gateway: Gateway) -> httpx2.Response:
         return await self.http.delete(gateway.mcp, headers=self.headers)

@@ -11,6 +11,27 @@ VERSION = "2026-07-28"
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 
+def headers(method: str, token: str, name: str = "") -> dict[str, str]:
+    """The headers of a request; `name` is that of the tool, prompt or task, or the URI of the resource."""
+    return {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+        "MCP-Protocol-Version": VERSION,
+        "Mcp-Method": method,
+        **({"Mcp-Name": name} if name else {}),
+    }
+
+
+def with_meta(params: dict[str, Any], capabilities: dict[str, Any] | None = None, **meta: Any) -> dict[str, Any]:
+    """The parameters of a request with what each request says of its client."""
+    about = {
+        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/clientCapabilities": capabilities or {},
+    }
+    return {**params, "_meta": {**about, **meta}}
+
+
 async def ask(
     gateway: Gateway,
     method: str,
@@ -18,23 +39,16 @@ async def ask(
     *,
     capabilities: dict[str, Any] | None = None,
     token: str = "",
-    **headers: str,
+    name: str = "",
+    **more: str,
 ) -> dict[str, Any]:
-    """The JSON-RPC answer to one request, with ann's token or another."""
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": VERSION,
-        "io.modelcontextprotocol/clientCapabilities": capabilities or {},
-    }
-    name = params.get("name") or params.get("uri") or params.get("taskId")
-    sent = {
-        "Authorization": f"Bearer {token or gateway.authority.token()}",
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": VERSION,
-        "Mcp-Method": method,
-        **({"Mcp-Name": name} if name else {}),
-        **headers,
-    }
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+    """The JSON-RPC answer to one request, with ann's token or another; `name` takes the place of the true Mcp-Name.
+
+    `more` are further headers.
+    """
+    name = name or params.get("name") or params.get("uri") or params.get("taskId") or ""
+    sent = {**headers(method, token or gateway.authority.token(), name), **more}
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": with_meta(params, capabilities)}
     async with httpx2.AsyncClient(timeout=20) as http:
         answer = await http.post(gateway.mcp, json=body, headers=sent)
     if answer.headers.get("content-type", "").startswith("text/event-stream"):

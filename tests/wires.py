@@ -11,9 +11,13 @@ class Heard:
 
     frames: list[tuple[Frame, bytes]] = field(default_factory=list[tuple[Frame, bytes]])
     updates: list[str] = field(default_factory=list[str])
+    offered: int = 0
 
     async def frame(self, frame: Frame, body: bytes) -> None:
         self.frames.append((frame, body))
 
     async def updated(self, uri: str) -> None:
         self.updates.append(uri)
+
+    async def offer_changed(self) -> None:
+        self.offered += 1

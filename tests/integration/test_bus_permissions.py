@@ -93,10 +93,15 @@ MAY_PUBLISH: dict[str, frozenset[str]] = {
         "_INBOX_gateway.file.connection.random",
         "_INBOX_gateway.peer.connection.random",
         "_INBOX_gateway.srv.connection.random",
+        "_INBOX_gateway.git.connection.random",
         "_INBOX_gateway.jetstream",
+        "_INBOX_gateway.jetstream.random",
+        subjects.call("git", "site", "list_commits"),
+        subjects.tools("git", "digest"),
     },
     "db_worker": answers("db"),
     "file_worker": answers("file"),
+    "worker": answers("git"),
     "ops": ASKS,
 }
 """Everything that a user may publish, with one example of each kind."""
@@ -124,6 +129,8 @@ NOBODY_PUBLISHES = frozenset(
         "_INBOX_db_worker.random",
         "_INBOX.random",
         "isthmus.other",
+        "isthmus.updated",
+        "isthmus.updated.git",
     }
 )
 
@@ -146,6 +153,12 @@ def hears(kind: str) -> frozenset[str]:
     )
 
 
+WILDCARDS = frozenset(
+    {"isthmus.call.>", "isthmus.call.*.shop.*", "isthmus.tools.>", "$SRV.PING.>", "$SRV.INFO.*.*", "$SRV.STATS.*"}
+)
+"""What `worker` may subscribe to and hears only its part of."""
+
+
 MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
     "auth": frozenset({"_INBOX_auth.>", subjects.CATALOG_CHANGED}),
     "gateway": frozenset(
@@ -159,14 +172,15 @@ MAY_SUBSCRIBE: dict[str, frozenset[str]] = {
     ),
     "db_worker": hears("db"),
     "file_worker": hears("file"),
+    "worker": (hears("git") - {"_INBOX_git_worker.>"}) | {"_INBOX_worker.>"} | WILDCARDS,
     "ops": frozenset({"_INBOX_ops.>"}),
 }
 
 NOBODY_SUBSCRIBES = frozenset(
     {
-        *(">", "*", "*.>", "isthmus.>", "isthmus.call.>", "isthmus.call.*.shop.*", "isthmus.audit.>"),
-        *("$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", f"{KV}.>", "$SYS.>", "$SRV.>", "$SRV.INFO.*.*"),
-        *("_INBOX.>", "_INBOX_sys.>"),
+        *(">", "*", "*.>", "isthmus.>", "isthmus.*.>", "isthmus.audit.>"),
+        *("$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", f"{KV}.>", "$SYS.>", "$SRV.>", "$SRV.*"),
+        *("_INBOX.>", "_INBOX_sys.>", "_INBOX_git_worker.>", "$SRV.*.db-worker", "$SRV.*.file-worker.>"),
     }
 )
 LISTENED = sorted(NOBODY_SUBSCRIBES.union(*MAY_SUBSCRIBE.values()))
@@ -303,6 +317,63 @@ async def test_a_worker_hears_no_call_of_another_kind_and_cannot_answer_it(spied
         assert stolen.pending_msgs == 0
 
 
+async def test_a_worker_of_a_kind_of_its_own_hears_and_takes_nothing_of_databases_and_files(spied: NatsServer) -> None:
+    """The bus lets its wildcards in; what is denied does not come, and in a queue group another member has it."""
+    async with (
+        connected(spied, "gateway") as gateway,
+        connected(spied, "db_worker") as owner,
+        connected(spied, "worker") as thief,
+    ):
+        heard: list[str] = []
+
+        async def on_message(message: Msg) -> None:
+            heard.append(message.subject)
+
+        for subject in WILDCARDS:
+            for queue in ("", "shop"):
+                await thief.client.subscribe(subject, queue=queue, cb=on_message)
+        assert not await thief.refused()
+        calls = await owner.client.subscribe(subjects.calls("db", "shop"), queue="shop")
+        await settled(owner.client)
+        for _ in range(50):
+            await gateway.client.publish(subjects.call("db", "shop", "query_table"), b"secret")
+            await gateway.client.publish(subjects.call("file", "shop", "read_file"), b"secret")
+        for subject in ("$SRV.INFO.db-worker.x", "$SRV.PING.file-worker", subjects.tools("db", "digest")):
+            await gateway.client.publish(subject)
+        await gateway.client.publish(own := subjects.call("git", "shop", "list_commits"))
+        await settled(gateway.client)
+        for _ in range(50):
+            assert (await calls.next_msg(1)).data == b"secret"
+        await settled(thief.client)
+        assert set(heard) == {own}
+
+
+async def test_a_kind_can_have_a_user_of_its_own_as_the_page_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bus.md").read_text()
+    (entry,) = re.findall(r"```\n(\{ user: git_worker.*?)```", page, re.DOTALL)
+    conf = (resources.files("isthmus") / "nats.conf").read_text().replace("users: [", f"users: [ {entry}", 1)
+    (tmp_path / "nats.conf").write_text(conf)
+    server = NatsServer(tmp_path, configuration=tmp_path / "nats.conf")
+    server.passwords["git_worker"] = "pgit"
+    server.start()
+    try:
+        async with connected(server, "git_worker") as user:
+            for subject in hears("git"):
+                await user.client.subscribe(subject)
+                assert not await user.refused(), subject
+            for subject in answers("git"):
+                await user.client.publish(subject)
+                assert not await user.refused(), subject
+            for subject in (hears("db") | hears("hg")) - hears("git") | WILDCARDS:
+                await user.client.subscribe(subject)
+                assert await user.refused(), subject
+            for subject in (answers("db") | answers("hg")) - answers("git"):
+                await user.client.publish(subject)
+                assert await user.refused(), subject
+    finally:
+        server.stop()
+
+
 async def test_policy_is_written_by_auth_alone_and_read_by_gateways_alone(spied: NatsServer) -> None:
     async with connected(spied, "auth") as auth, connected(spied, "gateway") as gateway:
         bucket = await auth.client.jetstream().create_key_value(bucket=policy.BUCKET, history=1, direct=True)
@@ -310,7 +381,7 @@ async def test_policy_is_written_by_auth_alone_and_read_by_gateways_alone(spied:
         reading = await gateway.client.jetstream().key_value(policy.BUCKET)
         assert (await reading.get("role.x")).value == b"true"
 
-        for name in ("gateway", "db_worker", "file_worker", "ops"):
+        for name in ("gateway", "db_worker", "file_worker", "worker", "ops"):
             async with connected(spied, name) as user:
                 for headers in ({}, {"KV-Operation": "DEL"}, {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}):
                     await user.client.publish(f"{KV}.role.x", b"forged", headers=headers)

@@ -13,18 +13,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from database_fixtures import restartable
-from databases import Shop, url_of
+from databases import ENDLESS, Shop, restartable, url_of
 from isthmus.errors import OutcomeUnknown
 
 pytest_plugins = ["database_fixtures"]
-
-ENDLESS = {
-    "sqlite": "create view endless as with recursive n(i) as (select 1 union all select i + 1 from n) "
-    "select i from n where i < 0",
-    "postgresql": "create view endless as select 1 as i from pg_sleep(600)",
-    "mariadb": "create view endless as select sleep(600) as i",
-}
 
 
 async def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:

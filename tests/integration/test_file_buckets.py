@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,7 +35,7 @@ class Elsewhere:
         self.fill, self.delete, self.tree = place.fill, place.delete, place.tree
 
 
-CALLS = {
+CALLS: dict[str, dict[str, Any]] = {
     "list_files": {},
     "read_file": {"path": "a.txt"},
     "write_file": {"path": "a.txt", "content": "x", "mode": "overwrite"},

@@ -15,6 +15,8 @@ from servers import NatsServer
 from shelf import Shelf, make_worker, served
 from together import LIST, event, processes, say, session, until_free, until_said
 
+pytestmark = pytest.mark.alone
+
 HOLD = {"name": "hold", "arguments": {"words": "held", "database": "shelf"}}
 
 
@@ -24,12 +26,11 @@ async def test_a_stream_is_freed_after_the_gateway_that_forwarded_it_was_killed(
     async with processes(nats, tmp_path) as both:
         owner, receiver = both.gateways
         async with session(both, owner) as opened:
-            with pytest.raises(httpx2.HTTPError):
-                async with opened.listen(receiver) as stream:
-                    assert stream.status_code == 200
-                    both.processes[1].kill()
-                    async for _ in stream.aiter_raw():
-                        pass
+            async with opened.listen(receiver) as stream:
+                assert stream.status_code == 200
+                both.processes[1].kill()
+                with pytest.raises(httpx2.HTTPError):
+                    await stream.aread()
             await until_free(opened, owner, 6)
             assert (await opened.post(owner, LIST)).status_code == 200
 
@@ -50,6 +51,7 @@ async def test_a_call_whose_owner_was_killed_ends_and_its_session_is_unknown(nat
                 assert "result" not in (await call).text
                 assert time.monotonic() - began < 4
             assert (await opened.post(other, LIST)).status_code == 404
+        shelf.open.set()
         async with session(both, other) as opened:
             assert (await opened.post(other, say("x"))).status_code == 200
 
@@ -112,6 +114,7 @@ async def test_at_sigterm_no_call_of_either_era_is_lost_and_streams_end_in_order
                 asyncio.create_task(reached.post(staying, hold)),
                 asyncio.create_task(passing.post(leaving, hold)),
             ]
+            await modern.list_tools()  # the client looks into the list after a call, too
             modern_held = asyncio.create_task(modern.call_tool("hold", {"words": "held", "database": "shelf"}))
             await shelf.until_held(4)
             ending = asyncio.create_task(asyncio.to_thread(both.processes[0].terminate))
@@ -144,6 +147,26 @@ async def until_not_ready(gateway: Gateway) -> None:
     async with asyncio.timeout(1), httpx2.AsyncClient() as http:
         while (await http.get(f"{gateway.url}/readyz")).status_code != 503:
             await asyncio.sleep(0.01)
+
+
+async def test_a_gateway_without_clients_of_its_own_finishes_the_calls_that_others_forwarded(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    shelf = Shelf()
+    async with processes(nats, tmp_path, ISTHMUS_LEAVE_AFTER="0") as both, served(make_worker(shelf), nats):
+        async with both.behind.client() as client:
+            await until_said(client)
+        owner, other = both.gateways
+        async with session(both, owner) as opened:
+            call = asyncio.create_task(opened.post(other, {**LIST, "method": "tools/call", "params": HOLD}))
+            await shelf.until_held()
+            ending = asyncio.create_task(asyncio.to_thread(both.processes[0].terminate))
+            async with asyncio.timeout(5):
+                while (await opened.post(other, LIST)).status_code != 404:
+                    pass
+            shelf.open.set()
+            assert event(await call)["result"]["content"][0]["text"] == "held"
+            await ending
 
 
 async def test_a_call_that_takes_too_long_holds_up_the_end_for_a_bounded_time(nats: NatsServer, tmp_path: Path) -> None:

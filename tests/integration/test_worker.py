@@ -136,6 +136,13 @@ async def test_without_a_grant_for_the_action_nothing_runs(nats: NatsServer) -> 
         assert (await caller.call("say", {"words": "x"}, grant=reader))["isError"] is False
 
 
+async def test_a_worker_that_knows_no_parts_refuses_who_is_granted_a_part(nats: NatsServer) -> None:
+    part = Grant(sources=("db.*",), actions=("read",), objects=("orders",))
+    async with served(make_worker(Shelf()), nats), Caller.connected(nats) as caller:
+        result = await caller.call("say", {"words": "x"}, grant=part)
+        assert result["_meta"] == {"isthmus/error": "not_allowed"}
+
+
 async def test_a_call_over_the_bound_is_answered_busy_at_once(nats: NatsServer) -> None:
     shelf = Shelf()
     async with served(make_worker(shelf, limit=1), nats), Caller.connected(nats) as caller:

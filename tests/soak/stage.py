@@ -142,7 +142,7 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
     async with AsyncExitStack() as stack:
         nats = stack.enter_context(nats_server(folder))
         settings = {"PYTHONPATH": str(TESTS), FOLDER: str(folder), "ISTHMUS_CALL_TIMEOUT": str(CALL_TIMEOUT)}
-        both = await stack.enter_async_context(processes(nats, folder, None, "soak.gateway", **settings))
+        both = await stack.enter_async_context(processes(nats, folder, "soak.gateway", **settings))
         await both.authority.publish({STATE_KEY: StateKeys((secrets.token_hex(32),))})
         workers = {f"worker {n}": stack.enter_context(worker(nats, folder, "shelf")) for n in (1, 2)}
         monitor = await bus.connect(nats.settings("sys"), "sys")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from isthmus.scopes import DEFAULT_SCOPES
+from isthmus.scopes import DEFAULT_SCOPES, describe
 from isthmus_auth import attempts
 from isthmus_auth.attempts import Attempts
 from isthmus_auth.hashing import digest, hash_password, same_secret, verify_password
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.redirects import SERVICE_REDIRECTS, destination, is_loopback, problem, redirect_matches
-from isthmus_auth.requested import describe_scope, known_scopes, offered_scopes
+from isthmus_auth.requested import known_scopes, offered_scopes
 from isthmus_auth.signing import Subject, load_key
 
 
@@ -95,7 +95,7 @@ def test_scopes_that_mean_nothing_are_ignored() -> None:
     ]
     assert offered_scopes("openid offline_access") == list(DEFAULT_SCOPES)
     assert offered_scopes("sql:run offline_access") == ["sql:run"]
-    assert describe_scope("git:use") == "Use the git tools"
+    assert describe("git:use") == "Use the git tools"
 
 
 def test_attempts_are_limited_by_key_and_forgotten_after_success() -> None:

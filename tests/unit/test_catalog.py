@@ -3,6 +3,7 @@
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,14 +12,14 @@ from isthmus.definitions import Annotations, DefinitionSet, ToolDefinition
 from isthmus_mcp_gateway.catalog import Catalog, Offer, merge
 
 
-def definition(name: str, text: str = "") -> ToolDefinition:
+def definition(name: str, text: str = "", scope: str = "data:read") -> ToolDefinition:
     return ToolDefinition(
         name=name,
         title=name,
         description=text,
         input_schema={"type": "object"},
         annotations=Annotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True),
-        scope="data:read",
+        scope=scope,
         actions=("read",),
         sources={"database": "db"},
     )
@@ -63,6 +64,23 @@ def test_a_name_belongs_to_one_kind() -> None:
     assert catalog.tools["query"].kind == "db"
     assert catalog.tools["query"].sources == ("a",)
     assert catalog.tools["read"].kind == "file"
+
+
+def test_a_kind_of_its_own_takes_no_name_of_databases_and_files() -> None:
+    sets = {"d1": SETS["d1"], "a1": DefinitionSet("99.0.0", (definition("query", scope="aaa:use"),))}
+    catalog = merge([offer("a"), offer("x", "a1", kind="aaa")], sets)
+    assert catalog.tools["query"].kind == "db"
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope"),
+    [("git", "data:read"), ("git", "other:use"), ("git", "git:use offline_access"), ("db", "db:use"), ("git", '"')],
+)
+def test_a_tool_whose_scope_is_not_its_kinds_does_not_count(kind: str, scope: str) -> None:
+    sets = {"g1": DefinitionSet("1.0.0", (definition("query", scope=scope), definition("own", scope="git:use")))}
+    catalog = merge([offer("x", "g1", kind=kind)], sets)
+    assert "query" not in catalog.tools
+    assert catalog.scopes == (["git:use"] if kind == "git" else [])
 
 
 def test_reserved_names_are_the_gateways_own() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from isthmus.definitions import digest
-from isthmus.schemas import object_schema
+from isthmus.schemas import answer_schema, arguments_schema, object_schema
 
 
 class Column(msgspec.Struct):
@@ -54,6 +54,35 @@ def test_inherited_fields_keep_their_documentation() -> None:
     properties = object_schema(Wider)["properties"]
     assert properties["allColumns"]["description"] == "Its columns."
     assert properties["parent"]["description"] == "Where it came from."
+
+
+def test_arguments_may_be_left_out_but_are_not_offered_as_null_or_empty() -> None:
+    properties = arguments_schema(Wider)["properties"]
+    assert properties["parent"] == {"$ref": "#/$defs/Column", "description": "Where it came from."}
+    assert properties["allColumns"] == {
+        "type": "array",
+        "items": {"$ref": "#/$defs/Column"},
+        "description": "Its columns.",
+    }
+    assert properties["atMost"]["default"] == 5
+
+
+def test_an_answer_is_described_to_programs_alone() -> None:
+    class Answer(msgspec.Struct):
+        description: str
+        """A field that is itself called description."""
+        column: Column
+        size: int | None = None
+        """In bytes."""
+
+    schema = answer_schema(Answer)
+    assert schema["properties"] == {
+        "description": {"type": "string"},
+        "column": {"$ref": "#/$defs/Column"},
+        "size": {"type": ["integer", "null"]},
+    }
+    assert schema["required"] == ["description", "column"]
+    assert schema["$defs"]["Column"]["properties"] == {"name": {"type": "string"}}
 
 
 def test_a_digest_names_bytes() -> None:

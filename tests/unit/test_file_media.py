@@ -39,7 +39,7 @@ def wav() -> bytes:
         (b"\xff\xf3\x90\x64" + b"\0" * 99, "a.mp3", Sound("audio/mpeg")),
         (b"OggS\0\2" + b"\0" * 22 + b"\x01\x1e\x01vorbis", "a.ogg", Sound("audio/ogg")),
         (b"\x8f\x13\0\xff" * 20, "not-really.png", Binary("binary file")),
-        (b"%PDF-1.4\nall ASCII", "a.pdf", Binary("PDF document")),
+        (b"%PDF-1.4\nall ASCII", "a.pdf", Binary("PDF document", "application/pdf")),
         (b"\x8f\x13\0\xff" * 20, "a.bin", Binary("binary file")),
     ],
 )

@@ -59,3 +59,17 @@ def test_a_folder_shows_when_something_below_it_may_be_read() -> None:
 def test_equal_grants_have_equal_digests() -> None:
     assert Granted.of([EVERYTHING]).digest == Granted.of([EVERYTHING]).digest
     assert Granted.of([EVERYTHING]).digest != Granted.of([]).digest
+
+
+def test_who_is_granted_a_part_has_nothing_of_the_whole() -> None:
+    whole = Grant(("git.*",), ("use",))
+    parts = [
+        Grant(("git.*",), ("use",), ("docs/**",)),
+        Grant(("git.*",), ("use",), ("*",)),
+        Grant(("git.*",), ("use",), rows="author = {user.id}"),
+    ]
+    assert Granted.of(parts).whole().grants == ()
+    assert Granted.of([*parts, whole]).whole().grants == (whole,)
+    for closing in (Grant(("git.*",), ("use",), hidden=("author",)), Grant(("git.*",), ("use",), masked=("author",))):
+        assert Granted.of([whole, closing]).whole().grants == ()
+    assert Granted.of([EVERYTHING]).whole().grants == (EVERYTHING,)

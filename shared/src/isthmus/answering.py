@@ -84,6 +84,8 @@ async def _answer(
     except msgspec.DecodeError:
         raise BadCall from None
     granted = envelope.grants.get(f"{toolbox.kind}.{source.name}", Granted(""))
+    if not toolbox.objects:
+        granted = granted.whole()
     call = Call(envelope.id, envelope.principal, source, granted, seconds, wire, conversation, envelope.uri)
     match envelope.method:
         case "tools/call":

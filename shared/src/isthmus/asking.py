@@ -10,11 +10,12 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from isthmus.errors import ClientCannot
+from isthmus.forms import form_schema
 from isthmus.messages import ClientCan, Envelope
 from isthmus.results import InputMethod, InputRequest, InputRequiredResult
-from isthmus.schemas import JsonSchema, object_schema
+from isthmus.schemas import JsonSchema
 
+A_co = TypeVar("A_co", bound=msgspec.Struct, covariant=True)
 A = TypeVar("A", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -56,22 +57,24 @@ class Roots(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Question(Generic[A]):
+class Question(Generic[A_co]):
     """One thing to ask."""
 
     request: InputRequest
-    needs: Literal["elicitation", "sampling", "roots"]
-    answer: type[A]
+    answer: type[A_co]
     accepts: type[msgspec.Struct] | None = None
     """What the content of an accepted form must fit."""
 
 
 def form(message: str, fields: type[msgspec.Struct] | JsonSchema) -> Question[Elicited]:
-    """A form for the user: a Struct of strings, numbers, booleans and choices, or its schema."""
-    schema = fields if isinstance(fields, dict) else object_schema(fields)
+    """A form for the user: a Struct of texts, numbers, booleans and choices, or MCP's schema of one.
+
+    Raises ConfigurationError for a Struct that no form can show.
+    """
+    schema = fields if isinstance(fields, dict) else form_schema(fields)
     params = {"mode": "form", "message": message, "requestedSchema": schema}
     accepts = None if isinstance(fields, dict) else fields
-    return Question(_request("elicitation/create", params), "elicitation", Elicited, accepts)
+    return Question(_request("elicitation/create", params), Elicited, accepts)
 
 
 def sample(messages: str | Sequence[JsonSchema], max_tokens: int, **more: Any) -> Question[Sampled]:
@@ -79,12 +82,12 @@ def sample(messages: str | Sequence[JsonSchema], max_tokens: int, **more: Any) -
     if isinstance(messages, str):
         messages = [{"role": "user", "content": {"type": "text", "text": messages}}]
     params = {"messages": list(messages), "maxTokens": max_tokens, **more}
-    return Question(_request("sampling/createMessage", params), "sampling", Sampled)
+    return Question(_request("sampling/createMessage", params), Sampled)
 
 
 def roots() -> Question[Roots]:
     """What the client works on."""
-    return Question(_request("roots/list", {}), "roots", Roots)
+    return Question(_request("roots/list", {}), Roots)
 
 
 class InputRequired(Exception):
@@ -124,9 +127,6 @@ class Conversation:
         self.asked |= questions.keys()
         found = {key: self._answer(key, question) for key, question in questions.items()}
         missing = {key: questions[key] for key, answer in found.items() if answer is None}
-        for question in missing.values():
-            if not getattr(self.client, question.needs):
-                raise ClientCannot(f"This needs {_NEEDS[question.needs]}, which your client does not offer.")
         if missing:
             kept = {key: self.answers[key] for key in self.asked - missing.keys() if key in self.answers}
             raise InputRequired(
@@ -147,13 +147,6 @@ class Conversation:
         except msgspec.DecodeError:
             return None
         return answer
-
-
-_NEEDS = {
-    "elicitation": "an answer from the user in a form (MCP's elicitation)",
-    "sampling": "an answer from the client's model (MCP's sampling)",
-    "roots": "the client's roots",
-}
 
 
 def _request(method: InputMethod, params: object) -> InputRequest:

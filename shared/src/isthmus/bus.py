@@ -102,6 +102,7 @@ async def connect(
     *,
     connection: Connection | None = None,
     pending_size: int = BUFFERED,
+    on_disconnect: Callable[[], None] | None = None,
     on_reconnect: Callable[[], Awaitable[None]] | None = None,
 ) -> Connection:
     """A connection that comes back for ever. `user` names the service: its inbox prefix and its name in monitoring.
@@ -109,6 +110,11 @@ async def connect(
     Waits until a server answers; can be cancelled meanwhile. Raises ConfigurationError for credentials that cannot be.
     """
     client = connection or make_connection(settings)
+
+    async def on_loss() -> None:
+        await client.on_loss()
+        if on_disconnect is not None:
+            on_disconnect()
 
     async def on_connect_again() -> None:
         client.here()
@@ -132,7 +138,7 @@ async def connect(
             max_outstanding_pings=2,
             pending_size=pending_size,
             error_cb=client.on_error,
-            disconnected_cb=client.on_loss,
+            disconnected_cb=on_loss,
             reconnected_cb=on_connect_again,
             closed_cb=client.on_close,
         )

@@ -18,7 +18,7 @@ from isthmus.errors import ConfigurationError, near
 from isthmus.settings import FILE_SUFFIX, PREFIX, read_variable
 
 SECTIONS = ("databases", "files")
-"""Every top-level table that the file may have."""
+"""Every top-level table that the file may have; a worker of a kind of your own has a file with its own."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -75,7 +75,7 @@ def _tables(path: Path, section: str) -> dict[str, object]:
     except ValueError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
     for name in content:
-        if name not in SECTIONS:
+        if name not in (*SECTIONS, section):
             raise ConfigurationError(f"{path} has an unknown section [{name}].{near(name, SECTIONS)}")
     tables: object = content.get(section, {})
     if not isinstance(tables, dict):

@@ -89,6 +89,11 @@ class ClientCannot(ToolError):
     code = "client_cannot"
     status = 400
 
+    def __init__(self, message: str = "", needs: Iterable[str] = ()) -> None:
+        """`needs` are the client capabilities of MCP that are missing."""
+        super().__init__(message)
+        self.needs = tuple(needs)
+
 
 class SourceUnavailable(ToolError):
     """The source cannot be reached at the moment; try again later."""

@@ -64,6 +64,15 @@ class Granted(msgspec.Struct, frozen=True):
         """Whether one of the actions is."""
         return any(self.allows(action) for action in actions)
 
+    def whole(self) -> "Granted":
+        """Only what is granted on the source as a whole, for workers that do not tell its parts apart.
+
+        A column that any grant closes stays closed, so then nothing is left.
+        """
+        if any(grant.hidden or grant.masked for grant in self.grants):
+            return Granted(self.digest)
+        return Granted(self.digest, tuple(g for g in self.grants if "**" in g.objects and not g.rows))
+
     def access(self, action: str, target: str) -> Access | None:
         """What is allowed on one table or path; None: nothing.
 

@@ -5,7 +5,7 @@ import inspect
 import itertools
 import textwrap
 from functools import cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -29,6 +29,38 @@ def object_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     if components:
         schema["$defs"] = components
     return _without_titles(schema)
+
+
+class _Root(msgspec.Struct):
+    type: Literal["object"]
+    properties: dict[str, dict[str, Any] | bool] = {}
+    required: list[str] = []
+    dialect: str = msgspec.field(name="$schema", default="")
+
+
+def is_tool_schema(schema: JsonSchema) -> bool:
+    """Whether it may be a tool's input or output in every version of MCP: clients refuse a whole list for one that is
+    not. The root must be an object; what is below it is the client's business."""
+    try:
+        msgspec.convert(schema, _Root)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
+    """The schema of a tool's arguments, for models to read: what need not be given may be left out, and that is all.
+
+    That a null means the same is not told, nor that an empty default does.
+    """
+    schema = object_schema(kind)
+    schema["properties"] = {name: _argument(property_) for name, property_ in schema.get("properties", {}).items()}
+    return schema
+
+
+def answer_schema(kind: type[msgspec.Struct]) -> JsonSchema:
+    """The schema of a tool's structured answer, for programs to check: without a word for models, who get the text."""
+    return _bare(object_schema(kind))
 
 
 @cache
@@ -70,6 +102,38 @@ def _structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
 
     visit(msgspec.inspect.type_info(kind))
     return found
+
+
+def _argument(schema: JsonSchema) -> JsonSchema:
+    rest = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if len(rest) == 1:
+        schema = {**rest[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
+    return {name: value for name, value in schema.items() if name != "default" or value not in (None, "", [])}
+
+
+def _bare(schema: Any) -> Any:
+    """Without descriptions and defaults, which check nothing, and with the short form of what may be null."""
+    if isinstance(schema, list):
+        return [_bare(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    members = cast("JsonSchema", schema)
+    if (types := _nullable(members)) is not None:
+        return {"type": types}
+    bare = {name: _bare(value) for name, value in members.items() if name not in ("description", "default")}
+    for name in ("properties", "$defs"):
+        if name in members:
+            named = cast("JsonSchema", members[name])
+            bare[name] = {key: _bare(value) for key, value in named.items()}
+    return bare
+
+
+def _nullable(schema: JsonSchema) -> list[str] | None:
+    """`anyOf` a plain type and null as a list of types."""
+    choices: list[JsonSchema] = schema.get("anyOf", [])
+    if len(choices) == 2 and {"type": "null"} in choices and all(choice.keys() == {"type"} for choice in choices):
+        return [choice["type"] for choice in choices]
+    return None
 
 
 def _without_titles(schema: Any) -> Any:

@@ -182,6 +182,13 @@ class ServingWorker(Generic[T]):
             retiring.add_done_callback(self.retiring.pop)
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
 
+    async def offer(self) -> None:
+        """Advertises what the toolbox holds now."""
+        for source in self.sources():
+            self.service.endpoints[source.name].advertisement = self.toolbox.advertisement(source, self.fingerprint_key)
+        await self._offer_definitions()
+        await self._announce()
+
     async def leave(self) -> None:
         """Loses nothing: takes no new calls, finishes those that arrived, gets the answers out.
 
@@ -364,6 +371,10 @@ class CallWire(Generic[T]):
     async def updated(self, uri: str) -> None:
         """To every gateway."""
         await self.worker.client.publish(subjects.updated(self.worker.toolbox.kind, self.source), uri.encode())
+
+    async def offer_changed(self) -> None:
+        """To every gateway."""
+        await self.worker.offer()
 
 
 async def _end(tasks: Sequence[asyncio.Task[object]], within: float) -> None:

@@ -11,6 +11,9 @@ PEER = "peer"
 SRV = "srv"
 """Stands for a kind there too: answers to `$SRV` and to `tools`, where every worker may publish."""
 
+BUILT_IN = ("db", "file")
+"""The kinds of the product's own workers: each has a NATS user of its own."""
+
 CATALOG_CHANGED = "isthmus.catalog.changed"
 """Worker → gateways and auth: a worker started, changed or is leaving. A hint: it may be lost."""
 

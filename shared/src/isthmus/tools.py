@@ -1,5 +1,6 @@
 """What a worker is made of: sources, the functions that work on them, and the call that such a function gets."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -58,6 +59,10 @@ class Wire(Protocol):
         """To every gateway."""
         ...
 
+    async def offer_changed(self) -> None:
+        """To every gateway."""
+        ...
+
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
@@ -74,6 +79,12 @@ class Call(Generic[T]):
     conversation: Conversation = field(default_factory=Conversation)
     uri: str = ""
     """The resource that is read."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """The seconds of it that are left: what the function waits for should not be given more."""
+        return self.began + self.seconds - time.monotonic()
 
     async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Tells the caller how far the work is."""
@@ -94,6 +105,10 @@ class Call(Generic[T]):
         """Tells the clients that follow this resource that it changed."""
         await self.wire.updated(uri)
 
+    async def offer_changed(self) -> None:
+        """Tells the clients that the worker's tools, prompts or resources are others: declare them first."""
+        await self.wire.offer_changed()
+
     @property
     def client(self) -> ClientCan:
         """What the client can be asked for."""
@@ -108,7 +123,8 @@ class Call(Generic[T]):
         """The client's answers, by the questions' keys.
 
         While one is missing this raises InputRequired, which ends the call; once the client has answered, the function
-        is called again from its start. So ask before anything is changed. Raises ClientCannot.
+        is called again from its start. So ask before anything is changed. A client that cannot answer is told what it
+        lacks; `client` says so before.
         """
         return self.conversation.ask(questions, state)
 
@@ -158,6 +174,8 @@ class Toolbox(Generic[T]):
     argument: str
     """The argument that names a source, such as `database`."""
     version: str
+    objects: bool = False
+    """Whether the functions apply what grants say of objects, rows and columns."""
     tools: dict[str, Tool[T]] = field(default_factory=dict[str, Tool[T]])
     prompts: dict[str, Prompt[T]] = field(default_factory=dict[str, Prompt[T]])
     resources: dict[str, Resource[T]] = field(default_factory=dict[str, Resource[T]])

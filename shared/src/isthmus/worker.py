@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from isthmus import lifetime, logs, subjects
+from isthmus import lifetime, logs, scopes, subjects
 from isthmus.definitions import (
     Annotations,
     PromptArgument,
@@ -28,15 +28,15 @@ from isthmus.definitions import (
     ResourceDefinition,
     ToolDefinition,
 )
-from isthmus.errors import ConfigurationError
+from isthmus.errors import ConfigurationError, NotFound, ToolError
 from isthmus.reloading import ConfiguredSources
 from isthmus.results import CallToolResult
-from isthmus.schemas import JsonSchema, field_documentation, object_schema
+from isthmus.schemas import JsonSchema, answer_schema, arguments_schema, field_documentation, is_tool_schema
 from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
 from isthmus.tools import Call, Completer, Function, Result, Source, Toolbox
 
-__all__ = ["Call", "ConfiguredSources", "Result", "Source", "Worker", "WorkerSettings"]
+__all__ = ["Call", "ConfiguredSources", "NotFound", "Result", "Source", "ToolError", "Worker", "WorkerSettings"]
 
 T = TypeVar("T")
 A = TypeVar("A", bound=msgspec.Struct)
@@ -51,11 +51,15 @@ _VARIABLE = re.compile(r"\{\+?([a-z][a-z0-9_]*)\}")
 class Worker(Generic[T]):
     """A kind of worker, with what it offers and its sources."""
 
-    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0") -> None:
-        """`argument` is what the tools call the argument that names a source, such as `database`."""
+    def __init__(self, kind: str, *, argument: str, version: str = "0.1.0", objects: bool = False) -> None:
+        """`argument` is what the tools call the argument that names a source, such as `database`.
+
+        With `objects` the functions apply what `call.granted` says of objects, rows and columns. Without it they need
+        not know of such things: whoever is granted only a part of a source is refused.
+        """
         if not subjects.is_kind(kind):
             raise ConfigurationError(f"{kind!r} cannot be a kind of worker.")
-        self._toolbox = Toolbox[T](kind, argument, version)
+        self._toolbox = Toolbox[T](kind, argument, version, objects)
         self._configured: ConfiguredSources[T] | None = None
         self._added: dict[str, Source[T]] = {}
 
@@ -84,18 +88,24 @@ class Worker(Generic[T]):
         def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
             arguments, answer = _types(function)
             unstructured = answer in (str, CallToolResult)
+            if sources is None and not self._names_source(arguments):
+                raise ConfigurationError(
+                    f"{arguments.__name__} has no field `{self._toolbox.argument}`, which names the source to work on."
+                )
+            if input_schema is not None and not is_tool_schema(input_schema):
+                raise ConfigurationError(f"The input schema of {_name(function)} must be that of an object.")
             definition = ToolDefinition(
                 name=_name(function),
                 title=title or _title(function),
-                description=inspect.getdoc(function) or "",
-                input_schema=input_schema or object_schema(arguments),
-                output_schema=msgspec.UNSET if unstructured else object_schema(answer),
+                description=_description(function),
+                input_schema=input_schema or arguments_schema(arguments),
+                output_schema=msgspec.UNSET if unstructured else answer_schema(answer),
                 annotations=Annotations(
                     read_only_hint=read_only,
                     destructive_hint=destructive,
                     idempotent_hint=idempotent or read_only,
                 ),
-                scope=scope,
+                scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind} if sources is None else dict(sources),
                 task_support=task_support,
@@ -110,7 +120,8 @@ class Worker(Generic[T]):
     ) -> Callable[[Declared[T, A, R]], Declared[T, A, R]]:
         """Declares a prompt: the fields of the argument Struct are its arguments, which come as text.
 
-        The function returns text, which the user is to say, or PromptMessages.
+        Where none of them names a source, any source makes it. The function returns text, which the user is to say,
+        or PromptMessages.
         """
 
         def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
@@ -119,10 +130,10 @@ class Worker(Generic[T]):
             definition = PromptDefinition(
                 name=_name(function),
                 title=title or _title(function),
-                description=inspect.getdoc(function) or "",
-                scope=scope,
+                description=_description(function),
+                scope=self._scope(scope),
                 actions=_actions(action),
-                sources={self._toolbox.argument: self._toolbox.kind},
+                sources={self._toolbox.argument: self._toolbox.kind} if self._names_source(arguments) else {},
                 arguments=tuple(
                     PromptArgument(f.encode_name, texts.get(f.encode_name, ""), f.required)
                     for f in msgspec.structs.fields(arguments)
@@ -159,8 +170,8 @@ class Worker(Generic[T]):
             definition = ResourceDefinition(
                 name=_name(function),
                 title=title or _title(function),
-                description=inspect.getdoc(function) or "",
-                scope=scope,
+                description=_description(function),
+                scope=self._scope(scope),
                 actions=_actions(action),
                 sources={self._toolbox.argument: self._toolbox.kind} if named else {},
                 uri_template=uri_template,
@@ -217,6 +228,16 @@ class Worker(Generic[T]):
 
         asyncio.run(run())
 
+    def _names_source(self, arguments: type[msgspec.Struct]) -> bool:
+        return self._toolbox.argument in {field.encode_name for field in msgspec.structs.fields(arguments)}
+
+    def _scope(self, scope: str) -> str:
+        if not scopes.belongs_to(scope, self._toolbox.kind):
+            raise ConfigurationError(
+                f"What a worker of the kind {self._toolbox.kind} offers cannot have the scope {scope!r}."
+            )
+        return scope
+
     async def _changes(self) -> AsyncGenerator[dict[str, Source[T]]]:
         if self._configured is not None:
             async for sources in self._configured.changes():
@@ -238,6 +259,11 @@ def _name(function: Callable[..., Any]) -> str:
     if not subjects.is_name(name):
         raise ConfigurationError(f"{name!r} cannot be the name of something that a worker offers.")
     return name
+
+
+def _description(function: Callable[..., object]) -> str:
+    """The docstring as one line, wherever the source breaks it."""
+    return " ".join((inspect.getdoc(function) or "").split())
 
 
 def _title(function: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
 
+from isthmus.scopes import describe
 from isthmus_auth.answers import error_page
 from isthmus_auth.browser import Browser, account_of, check_form, end_session
 from isthmus_auth.flows import Approval, CodeGrant
@@ -16,7 +17,7 @@ from isthmus_auth.models import Account
 from isthmus_auth.pages import sign_in_first
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.redirects import destination
-from isthmus_auth.requested import OFFLINE, describe_scope, known_scopes, offered_scopes
+from isthmus_auth.requested import OFFLINE, known_scopes, offered_scopes
 from isthmus_auth.server import Answer, IsthmusServer, ProtocolRequest
 from isthmus_auth.site import Site
 
@@ -122,7 +123,7 @@ def _consent_page(
         "client": grant.client.name,
         "destination": destination(grant.redirect_uri),
         "service": grant.resource.label,
-        "scopes": [(scope, describe_scope(scope)) for scope in offered_scopes(asked.get("scope"))],
+        "scopes": [(scope, describe(scope)) for scope in offered_scopes(asked.get("scope"))],
         "email": account.email,
         "asked": asked.encode(),
         "csrf_token": browser.csrf_token,

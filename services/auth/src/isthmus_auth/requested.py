@@ -5,9 +5,8 @@ from authlib.oauth2 import OAuth2Error
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from isthmus import subjects
 from isthmus.origins import Origins
-from isthmus.scopes import DEFAULT_SCOPES, SCOPES
+from isthmus.scopes import DEFAULT_SCOPES, is_scope
 from isthmus_auth.models import Client, Service
 
 OFFLINE = "offline_access"
@@ -30,18 +29,13 @@ class Resource(msgspec.Struct, frozen=True):
 
 def known_scopes(text: str) -> list[str]:
     """The scopes of a request that mean something here, in order, each once; the others are ignored."""
-    return [scope for scope in dict.fromkeys(text.split()) if _is_known(scope)]
+    return [scope for scope in dict.fromkeys(text.split()) if is_scope(scope) or scope == OFFLINE]
 
 
 def offered_scopes(text: str) -> list[str]:
     """What the consent page offers for a request: what it asks for, or else the default."""
     asked = [scope for scope in known_scopes(text) if scope != OFFLINE]
     return asked or list(DEFAULT_SCOPES)
-
-
-def describe_scope(scope: str) -> str:
-    """The scope in words."""
-    return SCOPES.get(scope) or f"Use the {scope.removesuffix(':use')} tools"
 
 
 def find_resource(session: Session, origins: Origins, client: Client, url: str) -> Resource:
@@ -57,8 +51,3 @@ def find_resource(session: Session, origins: Origins, client: Client, url: str) 
         if own and (not url or url in urls):
             return Resource(service.namespace, service.label, url or urls[0])
     raise InvalidTargetError("The resource is no MCP endpoint that this client may use.")
-
-
-def _is_known(scope: str) -> bool:
-    kind, _, action = scope.partition(":")
-    return scope in SCOPES or scope == OFFLINE or (action == "use" and subjects.is_name(kind))

@@ -17,7 +17,7 @@ class ListTables(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which tables."""
 
     query: str = ""
-    """Only names and comments that contain this text."""
+    """Only tables whose name or comment contains this text."""
     database: str | None = None
     """The database."""
 
@@ -50,7 +50,7 @@ class Tables(msgspec.Struct, kw_only=True):
 
 
 async def list_tables(call: Call[Database], arguments: ListTables) -> Tables:
-    """The tables and views of a database that you may read."""
+    """Lists the tables and views of a database that you may read."""
     with explained(call.source.handle, call.source.name):
         names = await visible_tables(call)
     wanted = arguments.query.lower()
@@ -63,7 +63,7 @@ class DescribeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which table."""
 
     table: str
-    """A table or view: `orders`, or `schema.table` outside of the default schema."""
+    """The table or view: `orders`, or `schema.orders` outside of the default schema."""
     database: str | None = None
     """The database."""
 
@@ -133,13 +133,13 @@ def _notes(column: DescribedColumn) -> list[str]:
 
 
 async def describe_table(call: Call[Database], arguments: DescribeTable) -> Description:
-    """The columns of a table or view, its keys, and how it hangs together with other tables."""
+    """Describes a table or view: columns, keys, foreign keys from it and to it. Call it before your first query."""
     catalog = call.source.handle.catalog
     with explained(call.source.handle, call.source.name):
         seen = await plan(call, arguments.table, "read", lambda seen: seen)
         key = seen.table.key
         touching = [r for r in await catalog.references() if key in (r.table, r.to_table)]
-        shown = [r for r in touching if await _shows(call, seen, r)]
+        shown = [r for r in touching if shows(call, seen, r)]
     return Description(
         name=key,
         kind=seen.table.name.kind,
@@ -171,7 +171,7 @@ def _reference(key: ForeignKey) -> Reference:
     return Reference(table=key.table, columns=list(key.columns), to_table=key.to_table, to_columns=list(key.to_columns))
 
 
-async def _shows(call: Call[Database], seen: View, key: ForeignKey) -> bool:
+def shows(call: Call[Database], seen: View, key: ForeignKey) -> bool:
     """Whether the caller may know of the foreign key: both tables and all its columns."""
     for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
         if table == seen.table.key:

@@ -61,6 +61,14 @@ def parse(text: str, *, placeholders: bool = False) -> exp.Expr:
     return tree
 
 
+def is_plain(name: str) -> bool:
+    """Whether a column's name may stand in a filter without quotes."""
+    if not (name.isascii() and name.isidentifier()):
+        return False
+    tokens = _DIALECT.tokenize(name)
+    return len(tokens) == 1 and tokens[0].token_type not in _OPERATORS
+
+
 def _prepare(text: str, tokens: list[Token], *, placeholders: bool) -> list[Token]:
     """Only what a filter is made of. A minus becomes part of its number, any other word an identifier."""
     prepared: list[Token] = []

@@ -24,30 +24,30 @@ class QueryTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which rows of which table."""
 
     table: str
-    """A table or view: `orders`, or `schema.table` outside of the default schema."""
+    """The table or view: `orders`, or `schema.orders` outside of the default schema."""
     columns: list[str] | None = None
-    """The columns wanted; all of them if left out."""
+    """The columns to read; left out: all."""
     filter: str = ""
-    """Which rows, in SQL-like words: `status = 'open' and (total > 100 or name like 'A%') and paid_at is not null`.
-    Known are = <> < <= > >=, in (…), between … and …, like, ilike, is null, and, or, not. Text and dates stand in
-    single quotes, odd column names in double ones."""
+    """Which rows to read, like the condition of a SQL WHERE: `status = 'open' and (total > 100 or name like 'A%') and
+    paid_at is not null`. It may use = <> < <= > >=, in (1, 2), between 1 and 9, like, ilike, is null, and, or, not.
+    Text and dates stand in single quotes, odd column names in double ones. Left out: all rows."""
     order_by: list[str] = []
-    """Columns to sort by, a minus in front for descending: `["-total", "name"]`."""
+    """The columns to sort by, with a minus in front for descending: `["-total", "name"]`."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    """At most so many rows, 1 to 1000."""
+    """How many rows at most."""
     cursor: str = ""
-    """`next_cursor` of the call before, to go on where it ended; with the same table, filter and order_by."""
+    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
     database: str | None = None
     """The database."""
 
 
 async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
-    """Rows of one table or view: some columns, filtered, sorted, page by page."""
+    """Reads rows of one table or view: chosen columns, filtered, sorted, page by page."""
     database = call.source.handle
     with explained(database, call.source.name):
         query = await plan(call, arguments.table, "read", lambda seen: _query(call, seen, arguments))
         page = _Page(query, arguments.limit)
-        await database.runner.read(query.statement, page.take)
+        await database.runner.read(query.statement, page.take, call.left)
     if page.more and not page.rows:
         raise TooLarge("One row alone is larger than an answer may be; name fewer columns.")
     return Rows(

@@ -5,6 +5,7 @@ A runner for one engine (on the event loop, or with a driver of its own) offers 
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,12 +28,18 @@ FETCHED = 64
 """Rows at a time."""
 INTERRUPT_EVERY = 0.1
 """Seconds between two interruptions of a statement that goes on, or that had not begun."""
+INTERRUPTERS = 4
+"""Threads that interrupt: a server that does not answer them must not hold up those of another database."""
+INSPECT_SECONDS = 30.0
+"""How long a statement that reads the schema may take: what it finds is for other callers too."""
 
 
 @dataclass
 class Job:
     """Something that a thread does for a call, and its connection while it has one."""
 
+    deadline: float
+    """On the monotonic clock."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     connection: DBAPIConnection | None = None
     unwanted: bool = False
@@ -50,13 +57,15 @@ class ThreadRunner:
         self._dialect = dialect
         self._size = size
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="database")
+        self._interrupters = ThreadPoolExecutor(INTERRUPTERS, thread_name_prefix="interrupt")
         self._engines: dict[bool, Engine] = {}
         self._opening = threading.Lock()
 
-    async def read(self, statement: Select[Any], take: Callable[[Row], bool]) -> None:
+    async def read(self, statement: Select[Any], take: Callable[[Row], bool], seconds: float) -> None:
         """Gives row by row to `take`, in a thread, until that returns True.
 
-        A read that is cancelled is stopped in the database.
+        A read that is cancelled is stopped in the database; one that takes longer than the seconds stops there by
+        itself, whatever became of this worker.
         """
 
         def work(connection: Connection) -> None:
@@ -65,14 +74,18 @@ class ThreadRunner:
                     if any(take(row) for row in batch):
                         return
 
-        await self._run(lambda job: self._read_with(job, work))
+        await self._run(lambda job: self._read_with(job, work), seconds)
 
     async def inspect(self, work: Callable[[Inspector], R]) -> R:
         """Reads the schema."""
-        return await self._run(lambda job: self._read_with(job, lambda connection: work(inspect(connection))))
+        return await self._run(
+            lambda job: self._read_with(job, lambda connection: work(inspect(connection))), INSPECT_SECONDS
+        )
 
-    async def transaction(self, work: Callable[[Connection], R]) -> R:
+    async def transaction(self, work: Callable[[Connection], R], seconds: float) -> R:
         """One transaction: committed when the work returns, rolled back when it raises or is no longer wanted.
+
+        A statement of it that takes longer than the seconds stops by itself, as with `read`.
 
         When the commit was quicker than the cancellation, its result is returned all the same: what is known to
         have happened is told. Raises OutcomeUnknown when the connection is lost during the commit.
@@ -97,11 +110,12 @@ class ThreadRunner:
                 raise
             return result
 
-        return await self._run(commit, keep=True)
+        return await self._run(commit, seconds, keep=True)
 
     def close(self) -> None:
         """Gives up threads and connections."""
         self._threads.shutdown()
+        self._interrupters.shutdown()
         for engine in self._engines.values():
             engine.dispose()
 
@@ -118,6 +132,7 @@ class ThreadRunner:
                     raise Unwanted
                 job.connection = connection.connection.dbapi_connection
             try:
+                self._dialect.limit(connection, job.deadline - time.monotonic())
                 yield connection
             finally:
                 with job.lock:
@@ -132,8 +147,8 @@ class ThreadRunner:
                 self._engines[read_only] = self._dialect.create_engine(self._url, self._size, read_only=read_only)
             return self._engines[read_only]
 
-    async def _run(self, work: Callable[[Job], R], *, keep: bool = False) -> R:
-        job = Job()
+    async def _run(self, work: Callable[[Job], R], seconds: float, *, keep: bool = False) -> R:
+        job = Job(time.monotonic() + seconds)
         future = asyncio.get_running_loop().run_in_executor(self._threads, work, job)
         try:
             return await asyncio.shield(future)
@@ -151,7 +166,7 @@ class ThreadRunner:
     async def _stop(self, job: Job, future: asyncio.Future[R]) -> None:
         """Returns once the thread has: it must not go on working for nobody."""
         while not future.done():
-            await asyncio.to_thread(self._interrupt, job)
+            await asyncio.get_running_loop().run_in_executor(self._interrupters, self._interrupt, job)
             await asyncio.wait([future], timeout=INTERRUPT_EVERY)
 
     def _interrupt(self, job: Job) -> None:

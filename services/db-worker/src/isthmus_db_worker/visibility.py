@@ -70,6 +70,17 @@ async def visible_tables(call: Call[Database]) -> dict[str, TableName]:
     return _readable(call, await call.source.handle.catalog.names())
 
 
+async def look_at(call: Call[Database], name: TableName) -> View | None:
+    """One of them as the caller sees it; None when that is not at all. Raises NotFound when it is gone."""
+    access = call.granted.access("read", name.key)
+    return await _view(call, name, "read", access) if access is not None else None
+
+
+def may_read(call: Call[Database], key: str) -> bool:
+    """Whether the caller may read the table of this key."""
+    return call.granted.access("read", key) is not None
+
+
 class UnknownColumn(NotFound):
     """There is no column of that name."""
 
@@ -134,7 +145,7 @@ async def _find(call: Call[Database], text: str, action: str) -> tuple[TableName
 
 
 def _readable(call: Call[Database], names: dict[str, TableName]) -> dict[str, TableName]:
-    return {key: name for key, name in sorted(names.items()) if call.granted.access("read", key) is not None}
+    return {key: name for key, name in sorted(names.items()) if may_read(call, key)}
 
 
 def _pick_table(names: dict[str, TableName], text: str) -> TableName | None:

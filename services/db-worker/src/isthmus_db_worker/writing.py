@@ -37,9 +37,9 @@ class CreateRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What to add to which table."""
 
     table: str
-    """A table: `orders`, or `schema.table` outside of the default schema."""
+    """The table: `orders`, or `schema.orders` outside of the default schema."""
     records: Records
-    """1 to 1000 records, each an object from column to value: `[{"name": "Ada", "total": "12.50"}]`."""
+    """The records, each an object from column to value: `[{"name": "Ada", "total": "12.50"}]`."""
     database: str | None = None
     """The database."""
 
@@ -58,7 +58,7 @@ class Created(msgspec.Struct, kw_only=True):
 
 
 async def create_records(call: Call[Database], arguments: CreateRecords) -> Created:
-    """Adds records to a table: all of them, or none when one does not fit."""
+    """Adds records to a table: all of them, or none if one does not fit. Returns the new primary keys."""
 
     def bind(seen: View) -> list[Record]:
         if seen.reach is not None and not seen.table.primary_key:
@@ -85,13 +85,13 @@ class UpdateRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What to change in which records of a table."""
 
     table: str
-    """A table: `orders`, or `schema.table` outside of the default schema."""
+    """The table: `orders`, or `schema.orders` outside of the default schema."""
     values: dict[str, JsonValue]
-    """Column to new value, the same for every record: `{"status": "paid", "paid_at": null}`."""
+    """From column to new value, the same for every record: `{"status": "paid", "paid_at": null}`."""
     ids: Ids | None = None
-    """The primary keys of the records; a key of several columns is a list of its values."""
+    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
     filter: str = ""
-    """Instead of ids: all records that it fits, as in query_table."""
+    """Instead of ids: every record that it matches, written as in query_table."""
     database: str | None = None
     """The database."""
 
@@ -107,7 +107,7 @@ class Updated(msgspec.Struct, kw_only=True):
 
 
 async def update_records(call: Call[Database], arguments: UpdateRecords) -> Updated:
-    """Changes records of a table, named by their primary keys or by a filter: all of them, or none."""
+    """Changes records of a table, named by ids or by a filter: all of them, or none."""
 
     def bind(seen: View) -> tuple[Record, list[list[Condition]]]:
         return _bind(seen, arguments.values, "values"), _targets(seen, arguments.ids, arguments.filter)
@@ -131,11 +131,11 @@ class DeleteRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which records of which table."""
 
     table: str
-    """A table: `orders`, or `schema.table` outside of the default schema."""
+    """The table: `orders`, or `schema.orders` outside of the default schema."""
     ids: Ids | None = None
-    """The primary keys of the records; a key of several columns is a list of its values."""
+    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
     filter: str = ""
-    """Instead of ids: all records that it fits, as in query_table."""
+    """Instead of ids: every record that it matches, written as in query_table."""
     database: str | None = None
     """The database."""
 
@@ -151,7 +151,7 @@ class Deleted(msgspec.Struct, kw_only=True):
 
 
 async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Deleted:
-    """Deletes records of a table, named by their primary keys or by a filter: all of them, or none."""
+    """Deletes records of a table, named by ids or by a filter: all of them, or none. This cannot be undone."""
 
     def bind(seen: View) -> list[list[Condition]]:
         return _targets(seen, arguments.ids, arguments.filter)
@@ -180,7 +180,7 @@ async def _plan(call: Call[Database], text: str, action: str, bind: Callable[[Vi
 async def _commit(call: Call[Database], seen: View, work: Callable[[Connection], R]) -> R:
     try:
         with explained(call.source.handle, call.source.name):
-            return await call.source.handle.runner.transaction(work)
+            return await call.source.handle.runner.transaction(work, call.left)
     except Violation as broken:
         raise broken.about(seen.table, seen.columns) from None
 

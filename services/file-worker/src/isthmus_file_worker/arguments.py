@@ -7,4 +7,4 @@ class StoreArguments(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The store that a call is about."""
 
     store: str | None = None
-    """The file store; list_sources shows what there is."""
+    """The file store."""

@@ -9,19 +9,23 @@ from isthmus.grants import Granted
 from isthmus.worker import Call
 from isthmus_file_worker import paths
 from isthmus_file_worker.arguments import StoreArguments
+from isthmus_file_worker.following import came_or_went
 from isthmus_file_worker.paths import ASIDE, DEPTH, Names, is_ours, show
 from isthmus_file_worker.store import Store
 from isthmus_file_worker.threads import Stop
 from isthmus_file_worker.visibility import look, sees
+
+TOLD = 1000
+"""Entries of a deleted folder whose followers are told."""
 
 
 class DeleteFile(StoreArguments, kw_only=True):
     """What to delete."""
 
     path: str
-    """The file or folder, such as `notes/old.md`."""
+    """The file or folder to delete, such as `notes/old.md`."""
     recursive: bool = False
-    """Needed for a folder: deletes all that is in it, too."""
+    """Whether to delete a folder with all that is in it; a folder is refused without."""
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,18 +40,24 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def delete_file(call: Call[Store], arguments: DeleteFile) -> Deleted:
-    """Deletes a file, or with `recursive` a folder and all that is in it; this cannot be undone."""
+    """Deletes a file, or with `recursive` a folder and all that is in it. This cannot be undone."""
     names = paths.parse(arguments.path)
     if not names:
         raise InvalidArguments("The root of a store cannot be deleted.")
 
+    below: set[Names] = set()
+
     def work(stop: Stop) -> Deleted:
-        return _delete(call.source.handle, call.granted, names, arguments.recursive, stop)
+        return _delete(call.source.handle, call.granted, names, arguments.recursive, below, stop)
 
-    return await call.source.handle.work(work, call.seconds)
+    deleted = await call.source.handle.work(work, call.seconds)
+    gone = [names, *below]
+    await came_or_went(call, files=gone, folders=gone)  # which of them were folders can no longer be told
+    return deleted
 
 
-def _delete(store: Store, granted: Granted, names: Names, recursive: bool, stop: Stop) -> Deleted:
+def _delete(store: Store, granted: Granted, names: Names, recursive: bool, below: set[Names], stop: Stop) -> Deleted:
+    """With a few of what was in a folder noted in `below`."""
     path = show(names)
     is_folder = look(store, granted, names, stop).kind == "folder"
     if granted.access("delete", path) is None:
@@ -70,6 +80,8 @@ def _delete(store: Store, granted: Granted, names: Names, recursive: bool, stop:
             raise Conflict(f"{path} cannot be deleted, since Isthmus keeps files of its own in it.")
         if granted.access("delete", show(inner)) is None:
             raise NotAllowed(f"You may not delete {path}, since that takes the right to delete all that is in it.")
+        if len(below) < TOLD:
+            below.add(inner)
 
     return Deleted(path=path, entries=store.delete_folder(names, may_go, stop))
 

@@ -24,16 +24,16 @@ class ListFiles(StoreArguments, kw_only=True):
     """Which entries to list."""
 
     path: str = ""
-    """The folder to list, such as `reports/2026`; empty: the root of the store."""
+    """The folder to list, such as `reports/2026`; left out: the root of the store."""
     recursive: bool = False
-    """Also list what is in the folders below."""
+    """Whether to list what is in the folders below, too."""
     pattern: str = ""
-    """Only entries like this: `*.csv`, `invoice-??.pdf`; with a slash it is matched from the folder on and looks into
-    the folders below: `2026/**/*.csv`."""
+    """Only entries whose name matches: `*.csv`, `invoice-??.pdf`. One with a slash is matched from the folder on and
+    looks into the folders below: `2026/**/*.csv`."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
-    """Entries per page."""
+    """How many entries at most."""
     cursor: str | None = None
-    """`next_cursor` of the page before."""
+    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ class Binary:
     """Anything else; `name` says what, such as `PDF document`."""
 
     name: str
+    media_type: str = "application/octet-stream"
 
 
 Kind = Text | Image | Sound | Binary
@@ -73,7 +74,7 @@ Kind = Text | Image | Sound | Binary
 def recognize(sample: bytes, name: str, *, whole: bool) -> Kind:
     """The kind of a file from its first bytes and its name; `whole` says that there are no more bytes."""
     if sample.startswith(b"%PDF-"):
-        return Binary("PDF document")
+        return Binary("PDF document", "application/pdf")
     if b"\0" not in sample and _is_utf8(sample, whole=whole):
         return Text("utf-8-sig" if sample.startswith(_MARKS[0][0]) else "utf-8")
     signatures = _signatures(sample, name)
@@ -89,7 +90,7 @@ def recognize(sample: bytes, name: str, *, whole: bool) -> Kind:
             return Text(encoding)
     for signature in signatures:
         if signature.confidence >= _SURE and not signature.media_type.startswith("text/"):
-            return Binary(signature.name or "binary file")
+            return Binary(signature.name or "binary file", signature.media_type or Binary.media_type)
     if b"\0" not in sample and (guess := from_bytes(sample[:GUESSED_FROM]).best()) is not None:
         return Text(guess.encoding)
     return Binary("binary file")

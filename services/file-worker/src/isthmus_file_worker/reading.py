@@ -27,13 +27,13 @@ class ReadFile(StoreArguments, kw_only=True):
     """Which file to read, and which part of it."""
 
     path: str
-    """The file, such as `reports/2026.csv`."""
+    """The file to read, such as `reports/2026.csv`."""
     start_line: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """The first line to read of a text."""
+    """Of a text: the first line to read."""
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Lines to read of a text; left out: as many as fit into 256 KB."""
+    """Of a text: how many lines at most; left out: as many as fit into 256 KB."""
     encoding: str | None = None
-    """Left out, it is found; a name such as `cp1252` decodes a text with it; `base64` gives the bytes of any file."""
+    """Of a text: its encoding, such as `cp1252`; left out: it is found. `base64` gives the bytes of any file."""
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
     """With `base64`: how many bytes to skip."""
 
@@ -64,7 +64,7 @@ class FileContent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_file(call: Call[Store], arguments: ReadFile) -> Result[FileContent]:
-    """Reads a file: a text by lines (up to 256 KB at a time), an image or a sound as such, anything as base64."""
+    """Reads a file: a text by lines, up to 256 KB at a time; an image or a sound as such; any file as base64."""
     names = paths.parse(arguments.path)
     as_bytes = arguments.encoding == "base64"
     if arguments.encoding is not None and not as_bytes:
@@ -110,7 +110,7 @@ def _recognized(file: OpenFile, arguments: ReadFile, path: str, stop: Stop) -> R
         match media.recognize(sample, path, whole=len(sample) == file.status.size):
             case media.Text(found):
                 encoding = found
-            case media.Binary(name):
+            case media.Binary(name, _):
                 raise ToolError(
                     f'{path} is no text but a {name} of {file.status.size} bytes; encoding "base64" gives its bytes.'
                 )

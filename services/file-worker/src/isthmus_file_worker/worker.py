@@ -1,8 +1,9 @@
-"""The file worker: the tools of file stores, and the stores themselves."""
+"""The file worker: the tools, resources and prompt of file stores, and the stores themselves."""
 
 from collections.abc import Mapping
 
 from isthmus.worker import Source, Worker
+from isthmus_file_worker import completing, prompts, resources
 from isthmus_file_worker.deleting import delete_file
 from isthmus_file_worker.folder import Folder
 from isthmus_file_worker.listing import list_files
@@ -15,12 +16,16 @@ from isthmus_file_worker.writing import create_folder, write_file
 
 def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Store]:
     """A worker that serves these stores; one that cannot be reached is served, and says so when it is called."""
-    worker = Worker[Store]("file", argument="store")
+    worker = Worker[Store]("file", argument="store", objects=True)
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
     worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="delete", destructive=True)(delete_file)
+    worker.resource("store://{store}", scope="files:read", action="read", mime_type="text/plain")(resources.files)
+    worker.resource("store://{store}/{+path}", scope="files:read", action="read", object="path")(resources.file)
+    worker.completion(action="read")(completing.path)
+    worker.prompt(scope="files:read", action="read", title="Summarize a folder")(prompts.summarize_folder)
     for name, settings in stores.items():
         worker.add(source_of(name, settings))
     return worker

@@ -11,6 +11,7 @@ from isthmus.grants import Granted
 from isthmus.worker import Call
 from isthmus_file_worker import paths
 from isthmus_file_worker.arguments import StoreArguments
+from isthmus_file_worker.following import came_or_went, replaced
 from isthmus_file_worker.paths import Names, show
 from isthmus_file_worker.store import Existing, Store
 from isthmus_file_worker.threads import Stop
@@ -23,13 +24,13 @@ class WriteFile(StoreArguments, kw_only=True):
     """What to write where."""
 
     path: str
-    """The file, such as `notes/today.md`; folders that are not there are made."""
+    """The file to write, such as `notes/today.md`; folders that are not there are made."""
     content: str
-    """The text, or the bytes as base64."""
+    """The text, or with encoding `base64` the bytes."""
     encoding: Literal["utf-8", "base64"] = "utf-8"
-    """How `content` stands for the bytes of the file."""
+    """How `content` is written."""
     mode: Literal["create", "overwrite"] = "create"
-    """`create` refuses when the file is there already, `overwrite` replaces it."""
+    """`create` refuses if the file is there already, `overwrite` replaces it."""
 
 
 class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ class CreateFolder(StoreArguments, kw_only=True):
     """Which folder to make."""
 
     path: str
-    """The folder, such as `notes/2026`; folders above it that are not there are made."""
+    """The folder to make, such as `notes/2026`; folders above it that are not there are made."""
 
 
 class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
-    """Writes a whole file: a new one, or with mode "overwrite" in place of an earlier one."""
+    """Writes a whole file: a new one, or with mode `overwrite` in place of an earlier one."""
     names = paths.parse(arguments.path)
     if not names or arguments.path.endswith("/"):
         raise InvalidArguments("`path` must name a file.")
@@ -77,7 +78,9 @@ async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
     def work(stop: Stop) -> WrittenFile:
         return _write(call.source.handle, call.granted, names, data, arguments.mode == "overwrite", stop)
 
-    return await call.source.handle.work(work, call.seconds)
+    written = await call.source.handle.work(work, call.seconds)
+    await (came_or_went(call, files=[names]) if written.created else replaced(call, names))
+    return written
 
 
 async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFolder:
@@ -100,7 +103,10 @@ async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFo
             store.make_folder(names, stop)
         return CreatedFolder(path=path, created=existing is None)
 
-    return await call.source.handle.work(work, call.seconds)
+    folder = await call.source.handle.work(work, call.seconds)
+    if folder.created:
+        await came_or_went(call, folders=[names])
+    return folder
 
 
 def _bytes(arguments: WriteFile) -> bytes:

@@ -29,6 +29,7 @@ from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.endpoint import Endpoint
 from isthmus_mcp_gateway.forwarding import Forwarding
 from isthmus_mcp_gateway.gate import Gate
+from isthmus_mcp_gateway.goodbyes import Goodbyes
 from isthmus_mcp_gateway.hosting import Hosting
 from isthmus_mcp_gateway.inbox import USER, Inbox
 from isthmus_mcp_gateway.peers import SessionIds
@@ -68,7 +69,7 @@ class Gateway:
         self.manager = StreamableHTTPSessionManager(server, security_settings=security)
         self.streams = Streams()
         mcp = SessionIds(
-            AuthContextMiddleware(StreamableHTTPASGIApp(self.manager)),  # pyright: ignore[reportArgumentType]
+            Goodbyes(AuthContextMiddleware(StreamableHTTPASGIApp(self.manager))),  # pyright: ignore[reportArgumentType]
             self.id,
         )
         self.forwarding = Forwarding(self.inbox, self.id, mcp, security)
@@ -117,6 +118,7 @@ class Gateway:
 
     async def reconnected(self) -> None:
         """The bus is back: what was missed meanwhile is read anew."""
+        await self.inbox.back()
         self.policy.start()
         self.discovery.forgive()
         self.discovery.look_again()
@@ -222,7 +224,14 @@ async def _open(client: bus.Connection, gateway: Gateway, settings: Settings) ->
     """Connects, however long that takes: until then the gateway answers that it is not ready."""
     try:
         # Nothing is buffered while the bus is away: a write must not run after its caller has given up.
-        await bus.connect(settings, USER, connection=client, pending_size=0, on_reconnect=gateway.reconnected)
+        await bus.connect(
+            settings,
+            USER,
+            connection=client,
+            pending_size=0,
+            on_disconnect=gateway.inbox.away,
+            on_reconnect=gateway.reconnected,
+        )
         await gateway.start()
     except (ConfigurationError, NatsError) as error:
         lifetime.fail(f"the bus cannot be used: {error}")

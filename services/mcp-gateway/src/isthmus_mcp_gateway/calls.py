@@ -53,7 +53,7 @@ class Outgoing:
     traceparent: str = ""
     """The caller's trace (W3C Trace Context), empty if it has none."""
     id: str
-    """Unique; cancellations and logs name it."""
+    """Unique; logs name it."""
 
 
 class Calls:
@@ -72,11 +72,7 @@ class Calls:
             async with asyncio.timeout(call.seconds + GRACE):
                 return await self._make(call, on_frame)
         except TimeoutError:
-            await self._cancel(call)
             raise DeadlineExceeded from None
-        except asyncio.CancelledError:
-            await self._cancel(call)
-            raise
 
     async def _make(self, call: Outgoing, on_frame: OnFrame | None) -> bytes:
         line = self._lines.setdefault(f"{call.kind}.{call.source}", Line())
@@ -85,7 +81,7 @@ class Calls:
             await line.wait(again=False)
         while True:
             try:
-                reply = await self._send(call, deadline, on_frame)
+                reply = await self._send(call, f"{call.id}.{lost}" if lost else call.id, deadline, on_frame)
             except Busy:
                 busy += 1
                 if busy > AT_ONCE:
@@ -99,21 +95,22 @@ class Calls:
             except WorkerLost:
                 lost += 1
                 if not call.read_only:
-                    await self._cancel(call)  # if the worker comes back, or the bus does, it must not run late
                     raise OutcomeUnknown from None
                 if lost > 1:
                     raise
+                await self._inbox.until_here()
                 self._on_absence()
             else:
                 line.release()
                 return reply
 
-    async def _send(self, call: Outgoing, deadline: float, on_frame: OnFrame | None) -> bytes:
+    async def _send(self, call: Outgoing, attempt: str, deadline: float, on_frame: OnFrame | None) -> bytes:
+        """One attempt, which has an id of its own: when it is given up the worker is told, and must not run it late."""
         milliseconds = int((deadline - time.monotonic()) * 1000)
         if milliseconds <= 0:
             raise DeadlineExceeded
         envelope = Envelope(
-            call.id,
+            attempt,
             call.principal,
             call.grants,
             msgspec.Raw(call.arguments),
@@ -134,12 +131,9 @@ class Calls:
         except NatsError as error:
             logger.debug("the call was not sent: %s", type(error).__name__)
             raise NoWorker from None
-
-    async def _cancel(self, call: Outgoing) -> None:
-        try:
-            await self._inbox.client.publish(subjects.CANCEL, call.id.encode())
-        except NatsError:
-            logger.debug("the cancellation of the call was not sent")
+        except (asyncio.CancelledError, WorkerLost):
+            await self._inbox.cancel(attempt)
+            raise
 
 
 class Line:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from isthmus import subjects
+from isthmus import scopes, subjects
 from isthmus.advertising import Advertisement
 from isthmus.definitions import Definition, DefinitionSet, PromptDefinition, ResourceDefinition, ToolDefinition
 
@@ -92,7 +92,8 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
     """The catalog of these offers. `reserved` names of tools belong to the gateway itself.
 
     A source whose workers disagree about its target is shown with the problem and has no tools. A tool's name belongs
-    to the first kind, in order, that has it; of several definitions the highest version is shown, ties by digest.
+    to `db` or `file` before any other kind, else to the first in order; of several definitions the highest version is
+    shown, ties by digest. What has the scope of another kind does not count.
     """
     by_source: defaultdict[str, list[Offer]] = defaultdict(list)
     for offer in offers:
@@ -117,6 +118,11 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
     )
 
 
+def precedence(kind: str) -> tuple[bool, str]:
+    """Of two kinds that offer the same name the smaller has it: our own before others."""
+    return kind not in subjects.BUILT_IN, kind
+
+
 def _merge(
     found: Iterable[_Set],
     offered: Callable[[DefinitionSet], Iterable[D]],
@@ -126,11 +132,11 @@ def _merge(
     by_key: defaultdict[str, list[tuple[_Set, D]]] = defaultdict(list)
     for each in found:
         for definition in offered(each.definitions):
-            if subjects.is_name(definition.name):
+            if subjects.is_name(definition.name) and scopes.belongs_to(definition.scope, each.source.kind):
                 by_key[key(definition)].append((each, definition))
     merged: dict[str, CatalogEntry[D]] = {}
     for name in sorted(by_key.keys() - set(reserved)):
-        kind = min(each.source.kind for each, _ in by_key[name])
+        kind = min((each.source.kind for each, _ in by_key[name]), key=precedence)
         entries = [(each, definition) for each, definition in by_key[name] if each.source.kind == kind]
         _, shown = max(entries, key=lambda entry: (_version(entry[0].definitions.version), entry[0].digest))
         merged[name] = CatalogEntry(shown, kind, tuple(sorted({each.source.name for each, _ in entries})))

@@ -14,8 +14,9 @@ from nats.errors import Error as NatsError
 
 from isthmus import definitions, subjects
 from isthmus.advertising import REVISION, Advertisement
-from isthmus.definitions import DefinitionSet
+from isthmus.definitions import DefinitionSet, ToolDefinition
 from isthmus.errors import CallError, NoWorker
+from isthmus.schemas import is_tool_schema
 from isthmus_mcp_gateway.catalog import Catalog, Offer, merge
 from isthmus_mcp_gateway.inbox import Inbox
 
@@ -128,7 +129,7 @@ class Discovery:
         service, _, service_id = instance.partition(".")
         try:
             async with asyncio.timeout(ASK_WITHIN):
-                reply = await self._inbox.request("srv", subjects.srv("INFO", service, service_id), b"")
+                reply = await self._inbox.request(subjects.SRV, subjects.srv("INFO", service, service_id), b"")
             info = msgspec.json.decode(reply, type=Info)
         except NoWorker:
             self._forget(instance)
@@ -156,9 +157,9 @@ class Discovery:
             return
         try:
             async with asyncio.timeout(ASK_WITHIN):
-                body = await self._inbox.request("srv", subjects.tools(advertisement.kind, digest), b"")
+                body = await self._inbox.request(subjects.SRV, subjects.tools(advertisement.kind, digest), b"")
             if definitions.digest(body) == digest:
-                self._sets[digest] = msgspec.json.decode(body, type=DefinitionSet)
+                self._sets[digest] = _sound(msgspec.json.decode(body, type=DefinitionSet))
             else:
                 logger.warning("the tool definitions %s are not what their digest says", digest)
         except (TimeoutError, CallError, NatsError, msgspec.DecodeError) as error:
@@ -235,3 +236,18 @@ def _offer(service: str, endpoint: InfoEndpoint) -> Offer | None:
     if service != f"{kind}-worker" or endpoint.subject != subjects.calls(kind, endpoint.name):
         return None
     return Offer(endpoint.name, advertisement)
+
+
+def _sound(found: DefinitionSet) -> DefinitionSet:
+    """Without tools that would make clients refuse the whole list."""
+    tools = tuple(tool for tool in found.tools if _is_sound(tool))
+    for tool in found.tools:
+        if tool not in tools:
+            logger.warning("the tool %s is left out: its input and output must be objects", tool.name[:64])
+    return msgspec.structs.replace(found, tools=tools)
+
+
+def _is_sound(tool: ToolDefinition) -> bool:
+    return is_tool_schema(tool.input_schema) and (
+        tool.output_schema is msgspec.UNSET or is_tool_schema(tool.output_schema)
+    )

@@ -17,7 +17,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
 from isthmus.answering import arguments_sentence
-from isthmus.errors import CallError, InvalidArguments, IsthmusError, NotFound, ToolError
+from isthmus.errors import CallError, ClientCannot, InvalidArguments, IsthmusError, NotFound, ToolError
 from isthmus.messages import ClientCan
 from isthmus.results import CallToolResult, TextContent, failure
 from isthmus_mcp_gateway import resources, sources_tool, targets
@@ -130,11 +130,16 @@ class Endpoint:
         async def call(target: Target, called: Called) -> bytes:
             return await self._run(context, target, called, params)
 
-        result = await self._tool_result(claims, view, params.name, params.arguments or {}, call)
+        try:
+            result = await self._tool_result(claims, view, params.name, params.arguments or {}, call)
+        except ClientCannot as error:
+            if _is_modern(context):
+                raise _lacking(error) from None
+            result = msgspec.json.encode(failure(error.message, error.code))
         return _as(types.CallToolResult, result)
 
     async def call_plain(self, claims: Claims, view: View, plain: Plain) -> bytes:
-        """`tools/call` without the SDK: the result in JSON, sealed where it is a question."""
+        """`tools/call` without the SDK: the result in JSON, sealed where it is a question. Raises MCPError."""
         asks = False
 
         async def call(target: Target, called: Called) -> bytes:
@@ -143,7 +148,10 @@ class Endpoint:
             asks = called.outcome == "input_required"
             return reply
 
-        result = await self._tool_result(claims, view, plain.name, plain.arguments, call)
+        try:
+            result = await self._tool_result(claims, view, plain.name, plain.arguments, call)
+        except ClientCannot as error:
+            raise _lacking(error) from None
         return await self.seal.sealed(plain.name, plain.arguments, result) if asks else result
 
     async def _tool_result(
@@ -160,6 +168,8 @@ class Endpoint:
                     called.name, called.outcome = sources_tool.NAME, "ok"
                     return msgspec.json.encode(_own(arguments, view))
                 return await call(targets.tool(view, name, arguments), called)
+        except ClientCannot:
+            raise
         except (ToolError, CallError) as error:
             return msgspec.json.encode(failure(error.message, error.code))
 
@@ -171,7 +181,7 @@ class Endpoint:
                 target = targets.prompt(view, params.name, params.arguments or {})
                 return _as(types.GetPromptResult, await self._run(context, target, called, params))
         except IsthmusError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
 
     async def read_resource(
         self, context: Context, params: types.ReadResourceRequestParams
@@ -184,11 +194,10 @@ class Endpoint:
                 target = targets.resource(view, uri)
                 result = await self._run(context, target, called, params)
         except NotFound as error:
-            modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-            code = types.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
+            code = types.INVALID_PARAMS if _is_modern(context) else RESOURCE_NOT_FOUND
             raise MCPError(code, error.message, {"uri": uri}) from None
         except IsthmusError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
         return _as(types.ReadResourceResult, result)
 
     async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
@@ -209,7 +218,7 @@ class Endpoint:
             async with logged(claims) as called:
                 return _as(types.CompleteResult, await self._run(context, found, called, params))
         except IsthmusError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
 
     async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Follows a resource that the caller may read."""
@@ -218,7 +227,7 @@ class Endpoint:
         try:
             self.listeners.follow(context, str(params.uri))
         except ToolError as error:
-            raise _protocol_error(error) from None
+            raise _protocol_error(error, context) from None
         return types.EmptyResult()
 
     async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -260,10 +269,10 @@ class Endpoint:
         entry, variables = found
         named = variables.get(routing_argument(entry), entry.sources[0])
         granted = self._policy.current.granted(claims, f"{entry.kind}.{named}")
-        named_object = variables.get(entry.definition.object)
-        if named not in entry.sources or named_object is None:
-            return named in entry.sources
-        return any(granted.access(action, named_object) is not None for action in entry.definition.actions)
+        named_object = variables.get(entry.definition.object, "")  # without one: the source as a whole
+        return named in entry.sources and any(
+            granted.access(action, named_object) is not None for action in entry.definition.actions
+        )
 
     async def _run(
         self,
@@ -342,8 +351,21 @@ def _as(model: type[M], reply: bytes) -> M:
     return cast("M", msgspec.json.decode(reply))
 
 
-def _protocol_error(error: IsthmusError) -> MCPError:
+def _is_modern(context: Context) -> bool:
+    return context.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+def _lacking(error: ClientCannot) -> MCPError:
+    """What 2026-07-28 answers to a client that cannot be asked."""
+    capabilities: dict[str, dict[str, object]] = {name: {} for name in error.needs}
+    data = {"requiredCapabilities": capabilities}
+    return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, error.message, data)
+
+
+def _protocol_error(error: IsthmusError, context: Context) -> MCPError:
     """What MCP answers where results cannot carry errors."""
+    if isinstance(error, ClientCannot) and _is_modern(context):
+        return _lacking(error)
     mendable = isinstance(error, ToolError)
     code = types.INVALID_PARAMS if mendable else types.INTERNAL_ERROR
     return MCPError(code, error.message, {"code": error.code})

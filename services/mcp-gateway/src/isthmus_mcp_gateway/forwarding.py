@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus import subjects
-from isthmus.errors import CallError, NoWorker, WorkerLost
+from isthmus.errors import CallError, IsthmusError, NoWorker, WorkerLost
 from isthmus_mcp_gateway.gate import CLAIMS, read_body, replay_body, respond
 from isthmus_mcp_gateway.inbox import Inbox
 from isthmus_mcp_gateway.peers import MOST, WINDOW, WORKING_EVERY, Forwarded, Heard, Start, owner_of, wanted
@@ -24,12 +24,14 @@ logger = logging.getLogger("isthmus.forwarding")
 ABSENT_FOR = 1.0
 """Seconds for which an owner that is not there is looked for: it may be about to reconnect, as this gateway did."""
 
+_TYPE = b"content-type"
+
 
 class Forward:
     """One request on its way to its owner, and the response on its way back."""
 
     def __init__(self, inbox: Inbox, owner: str, request: Forwarded, send: Send) -> None:
-        self.failure: CallError | None = None
+        self.failure: IsthmusError | None = None
         """Why there is no whole response."""
         self.started = False
         self.complete = False
@@ -56,7 +58,7 @@ class Forward:
                         await asyncio.sleep(0.05)
                         continue
                     self.failure = error
-                except CallError as error:
+                except IsthmusError as error:
                     self.failure = error
                 except NatsError as error:
                     logger.info("a request was not forwarded: %s", type(error).__name__)
@@ -179,6 +181,3 @@ class Forwarding:
             await asyncio.sleep(WORKING_EVERY)
             for forward in list(self._under_way.values()):
                 await forward.tell()
-
-
-_TYPE = b"content-type"

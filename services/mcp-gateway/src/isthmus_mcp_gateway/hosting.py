@@ -178,10 +178,14 @@ class Hosting:
             await hosted.close()
 
     async def _tick(self) -> None:
+        ticked = time.monotonic()
         while True:
             await asyncio.sleep(WORKING_EVERY)
+            now = time.monotonic()
+            stood_still, ticked = now - ticked - WORKING_EVERY, now  # what came meanwhile has not been read yet
             for hosted in list(self._hosted.values()):
-                if time.monotonic() - hosted.heard > LOST_AFTER:
+                hosted.heard += stood_still
+                if now - hosted.heard > LOST_AFTER:
                     hosted.end()
                 try:
                     await hosted.work()

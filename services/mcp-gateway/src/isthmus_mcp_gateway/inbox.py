@@ -1,6 +1,7 @@
 """The gateway's side of request/reply: one wildcard inbox per kind of worker, and a table of calls under way."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 
 from isthmus import subjects
 from isthmus.errors import (
@@ -27,11 +29,18 @@ from isthmus.messages import (
     FRAME_HEADER,
 )
 
+logger = logging.getLogger("isthmus.calls")
+
 USER = "gateway"
 
 SILENCE = 2.0
 """Seconds without a frame after which a call counts as lost."""
 TICK = 0.25
+CANCELLED_MOST = 1000
+CANCELLED_FOR = 10.0
+"""Seconds for which a cancellation is remembered: a connection can be dead for some before anybody knows."""
+AGAIN_FOR = 3.0
+"""Seconds after the return of the bus for which they are said again each TICK: workers may come back later than we."""
 
 OnFrame = Callable[[str, bytes], None]
 """Gets the kind of each frame and its body; it must not hold up the other replies."""
@@ -56,10 +65,14 @@ class Inbox:
         self._gathering: dict[str, asyncio.Queue[Msg]] = {}
         self._kinds: set[str] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._cancelled: dict[str, float] = {}
+        self._again_until = 0.0
+        self._here = asyncio.Event()
+        self._here.set()
 
     async def open(self) -> None:
         """Subscribes to what any worker may answer on, and begins to look for lost calls."""
-        await self.open_kind("srv")
+        await self.open_kind(subjects.SRV)
         self._ticker = asyncio.create_task(self._tick())
 
     async def open_kind(self, kind: str) -> None:
@@ -92,9 +105,39 @@ class Inbox:
         finally:
             del self._pending[reply]
 
+    async def cancel(self, call_id: str) -> None:
+        """Tells the worker that has this call, or will get it, that nobody wants it any more.
+
+        While the bus is away the worker goes on; it hears of it once both are back.
+        """
+        self._cancelled[call_id] = time.monotonic()
+        if len(self._cancelled) > CANCELLED_MOST:
+            del self._cancelled[next(iter(self._cancelled))]
+        await self._say_cancelled(call_id)
+
+    def away(self) -> None:
+        """The bus is gone, and with it every reply that was to come: what waits for one is told so at once."""
+        self._here.clear()
+        for pending in self._pending.values():
+            if not pending.done.done():
+                pending.done.set_exception(WorkerLost())
+
+    async def back(self) -> None:
+        """The bus is here again."""
+        now = time.monotonic()
+        self._cancelled = dict.fromkeys(self._cancelled, now)
+        self._again_until = now + AGAIN_FOR
+        for call_id in list(self._cancelled):
+            await self._say_cancelled(call_id)
+        self._here.set()
+
+    async def until_here(self) -> None:
+        """Returns at once, unless the bus is away."""
+        await self._here.wait()
+
     async def gather(self, subject: str, seconds: float) -> list[bytes]:
         """All replies that come within the time."""
-        reply = self._address("srv")
+        reply = self._address(subjects.SRV)
         queue = self._gathering[reply] = asyncio.Queue[Msg](maxsize=10_000)
         try:
             await self.client.publish(subject, reply=reply)
@@ -127,12 +170,26 @@ class Inbox:
             pending.done.set_result(message.data)
 
     async def _tick(self) -> None:
+        ticked = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
+            stood_still, ticked = now - ticked - TICK, now  # what came meanwhile has not been read yet
             for pending in list(self._pending.values()):
+                pending.heard += stood_still
                 if now - pending.heard > SILENCE and not pending.done.done():
                     pending.done.set_exception(WorkerLost())
+            if self._cancelled and self._here.is_set():
+                if now < self._again_until:
+                    for call_id in list(self._cancelled):
+                        await self._say_cancelled(call_id)
+                self._cancelled = {key: at for key, at in self._cancelled.items() if now - at < CANCELLED_FOR}
+
+    async def _say_cancelled(self, call_id: str) -> None:
+        try:
+            await self.client.publish(subjects.CANCEL, call_id.encode())
+        except NatsError:
+            logger.debug("the cancellation of a call waits for the bus")
 
 
 def _error(headers: dict[str, str]) -> IsthmusError:

@@ -1,5 +1,6 @@
 """Clients that want to hear of changes: listen streams of 2026-07-28, and the sessions of the 2025 versions."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -31,15 +32,38 @@ FOLLOWED = 1000
 """Resources that one session may follow."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
-    """What a client of a 2025 session asked for."""
+    """What a client of a 2025 session asked for, and what it is still to hear."""
 
     session: ServerSession
     follows: set[str] = field(default_factory=set[str])
     """URIs of resources."""
     least: LogLevel = "info"
     """The lowest level of log messages that it wants."""
+    _news: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict[str, Callable[[], Awaitable[None]]])
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, about: str, send: Callable[[], Awaitable[None]]) -> None:
+        """Says it when the client reads: once, however often the same thing changed meanwhile."""
+        self._news[about] = send
+        self._more.set()
+
+    def forget(self, about: str) -> None:
+        """The client need not hear of it any more."""
+        self._news.pop(about, None)
+
+    async def deliver(self) -> None:
+        """Runs as long as the session: a client that does not read keeps the news from nobody else."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._news:
+                send = self._news.pop(next(iter(self._news)))
+                try:
+                    await send()
+                except (MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
+                    logger.debug("a session did not hear of a change: %s", type(error).__name__)
 
 
 class Listeners:
@@ -53,12 +77,14 @@ class Listeners:
     def opened(self, context: ServerRequestContext[Any, Any]) -> None:
         """A 2025 session is there, until the SDK ends it."""
         session_id = _session_id(context)
-        if session_id is None:
+        if session_id is None or session_id in self._sessions:
             return
-        self._sessions[session_id] = Session(context.session)
+        session = self._sessions[session_id] = Session(context.session)
+        delivering = asyncio.create_task(session.deliver())
         # The SDK has no public hook for the end of a session.
         stack = context.session._connection.exit_stack  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         stack.callback(self._sessions.pop, session_id, None)
+        stack.callback(delivering.cancel)
 
     def least(self, context: ServerRequestContext[Any, Any]) -> LogLevel | None:
         """The lowest level of log messages that the client wants; None: none. Each request of 2026-07-28 says it."""
@@ -84,22 +110,23 @@ class Listeners:
         """`resources/unsubscribe`."""
         if (session := self._session(context)) is not None:
             session.follows.discard(uri)
+            session.forget(uri)
 
     async def lists_changed(self) -> None:
         """Everybody's tools, prompts and resources may be others now."""
         for event in (ToolsListChanged(), PromptsListChanged(), ResourcesListChanged()):
             await self._bus.publish(event)
-        for session in list(self._sessions.values()):
-            await _tell(session.session.send_tool_list_changed)
-            await _tell(session.session.send_prompt_list_changed)
-            await _tell(session.session.send_resource_list_changed)
+        for session in self._sessions.values():
+            session.tell("tools", session.session.send_tool_list_changed)
+            session.tell("prompts", session.session.send_prompt_list_changed)
+            session.tell("resources", session.session.send_resource_list_changed)
 
     async def resource_updated(self, uri: str) -> None:
         """Tells those who follow the resource."""
         await self._bus.publish(ResourceUpdated(uri))
-        for session in list(self._sessions.values()):
+        for session in self._sessions.values():
             if uri in session.follows:
-                await _tell(lambda session=session: session.session.send_resource_updated(uri))
+                session.tell(uri, lambda session=session: session.session.send_resource_updated(uri))
 
     def _session(self, context: ServerRequestContext[Any, Any]) -> Session | None:
         session_id = _session_id(context)
@@ -109,11 +136,3 @@ class Listeners:
 def _session_id(context: ServerRequestContext[Any, Any]) -> str | None:
     request: Request | None = context.request
     return request.headers.get("mcp-session-id") if request is not None else None
-
-
-async def _tell(send: Callable[[], Awaitable[None]]) -> None:
-    """A session that ends at this moment must not keep the news from the others."""
-    try:
-        await send()
-    except (MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
-        logger.debug("a session did not hear of a change: %s", type(error).__name__)

@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 
 import msgspec
+from mcp.shared.inbound import decode_header_value
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +27,7 @@ WINDOW = 16
 MOST = 1000
 """Requests that a gateway forwards at one time, and that it answers for others."""
 
-_OWNED = re.compile(rb"([a-z0-9]{12})\.[\x21-\x7e]+")
+_OWNED = re.compile(r"([a-z0-9]{12})\.[\x21-\x7e]+")
 _SESSION_ID = b"mcp-session-id"
 _WANTED = frozenset({b"accept", b"content-type", b"host", b"last-event-id", b"origin", b"traceparent", b"tracestate"})
 
@@ -66,13 +67,13 @@ def owner_of(headers: Headers) -> str | None:
     found = dict(reversed(headers))  # the first of a name counts, as for the SDK
     version = found.get(b"mcp-protocol-version")
     if version is None or version.decode("latin-1") in HANDSHAKE_PROTOCOL_VERSIONS:
-        name = found.get(_SESSION_ID, b"")
+        name = found.get(_SESSION_ID, b"").decode("latin-1")
     elif found.get(b"mcp-method", b"").startswith(b"tasks/"):
-        name = found.get(b"mcp-name", b"")
+        name = decode_header_value(found.get(b"mcp-name", b"").decode("latin-1")) or ""
     else:
         return None
     match = _OWNED.fullmatch(name)
-    return match[1].decode() if match else None
+    return match[1] if match else None
 
 
 def wanted(headers: Headers) -> Headers:

@@ -4,7 +4,7 @@ Clients of 2026-07-28 get the `InputRequiredResult` itself and make the call aga
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 import msgspec
@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 
 from isthmus.errors import ClientCannot, DeadlineExceeded, WorkerFailed
-from isthmus.messages import ClientCan
+from isthmus.messages import ClientCan, Method
 
 ANSWER_WITHIN = 300.0
 """Seconds that a person has for an answer."""
@@ -24,11 +24,33 @@ ROUNDS = 10
 Context = ServerRequestContext[Any, Any]
 
 
+class _Request(msgspec.Struct, frozen=True):
+    method: Literal["elicitation/create", "sampling/createMessage", "roots/list"]
+
+
+class _Requests(msgspec.Struct, frozen=True, rename="camel"):
+    input_requests: dict[str, _Request] = {}
+
+
 class Asked(msgspec.Struct, frozen=True, rename="camel"):
     """The parts of an `InputRequiredResult`."""
 
     input_requests: dict[str, msgspec.Raw] = {}
     request_state: str = ""
+
+
+def check(method: Method, client: ClientCan, reply: bytes) -> None:
+    """That the worker asks where it may, and for what the client can answer. Raises ClientCannot, or WorkerFailed."""
+    if method == "completion/complete":
+        raise WorkerFailed
+    try:
+        requests = msgspec.json.decode(reply, type=_Requests).input_requests.values()
+    except msgspec.DecodeError:
+        raise WorkerFailed from None
+    missing = sorted({_NEEDS[request.method] for request in requests if not getattr(client, _NEEDS[request.method])})
+    if missing:
+        wanted = " and ".join(_CALLED[name] for name in missing)
+        raise ClientCannot(f"This needs {wanted}, which your client does not offer.", missing)
 
 
 def client_can(declared: types.ClientCapabilities | None) -> ClientCan:
@@ -78,3 +100,10 @@ async def _ask(context: Context, raw: msgspec.Raw) -> msgspec.Raw:
 _REQUEST: pydantic.TypeAdapter[types.ElicitRequest | types.CreateMessageRequest | types.ListRootsRequest] = (
     pydantic.TypeAdapter(types.ElicitRequest | types.CreateMessageRequest | types.ListRootsRequest)
 )
+
+_NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+_CALLED = {
+    "elicitation": "an answer from the user in a form (MCP's elicitation)",
+    "sampling": "an answer from the client's model (MCP's sampling)",
+    "roots": "the client's roots",
+}

@@ -15,7 +15,13 @@ import pydantic
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.streamable_http import check_accept_headers
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from mcp.shared.inbound import InboundModernRoute, classify_inbound_request, find_duplicated_routing_header
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    InboundModernRoute,
+    classify_inbound_request,
+    find_duplicated_routing_header,
+)
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
@@ -74,7 +80,11 @@ class Quick:
             request = Request(scope, again)
             if (wanted := _plain(body, request)) is not None:
                 error = await self._security.validate_request(request, is_post=True)
-                result = await self._result(scope, request, wanted, receive) if error is None else None
+                try:
+                    result = await self._result(scope, request, wanted, receive) if error is None else None
+                except MCPError as refusal:
+                    await _respond(send, _refused(wanted.id, refusal), ERROR_CODE_HTTP_STATUS.get(refusal.code, 200))
+                    return
                 if result is not None:
                     await _respond(send, msgspec.json.encode(_Answer(wanted.id, result)))
                     return
@@ -159,7 +169,13 @@ async def _unless_gone(work: Coroutine[None, None, bytes], receive: Receive) -> 
             await asyncio.wait((working,))
 
 
-async def _respond(send: Send, body: bytes) -> None:
+def _refused(request_id: int | str, error: MCPError) -> bytes:
+    """As the SDK answers it."""
+    problem = error.error.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": request_id, "error": problem})
+
+
+async def _respond(send: Send, body: bytes, status: int = 200) -> None:
     headers = [_JSON, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

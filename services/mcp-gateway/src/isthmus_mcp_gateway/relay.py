@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -33,7 +34,7 @@ class _Meta(msgspec.Struct):
 class _Head(msgspec.Struct, rename="camel"):
     """What the gateway itself reads of a reply: enough to refuse a broken one."""
 
-    result_type: str
+    result_type: Literal["complete", "input_required"]
     is_error: bool = False
     meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
 
@@ -161,6 +162,7 @@ class Relay:
             logger.exception("%s answered with something that is no result", target.name)
             raise WorkerFailed from None
         if head.result_type == "input_required":
+            questions.check(target.method, client, reply)
             called.outcome = "input_required"
         else:
             called.outcome = (head.meta.code or ToolError.code) if head.is_error else "ok"

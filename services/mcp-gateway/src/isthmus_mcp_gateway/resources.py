@@ -1,19 +1,25 @@
 """URIs of resources: from the URI that a client names to the definition it belongs to (RFC 6570)."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
-from isthmus_mcp_gateway.catalog import CatalogResource
+from isthmus_mcp_gateway.catalog import CatalogResource, precedence
 
 LONGEST = 4096
 """Characters of a URI."""
 
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20\x7f]*")
+_EXPRESSION = re.compile(r"\{[^{}]*\}")
+
 
 @lru_cache(maxsize=1024)
 def parse(template: str) -> UriTemplate | None:
-    """The template; None: a worker made something else of it, so it is not there."""
+    """The template; None: a worker made something else of it, so it is not there. Its scheme must be its own."""
+    if _URI.fullmatch(template) is None:
+        return None
     try:
         return UriTemplate.parse(template)
     except InvalidUriTemplate:
@@ -21,15 +27,21 @@ def parse(template: str) -> UriTemplate | None:
 
 
 def find(uri: str, resources: Iterable[CatalogResource]) -> tuple[CatalogResource, dict[str, str]] | None:
-    """The resource that the URI belongs to, with the template's variables. The most exact template wins."""
-    found: list[tuple[int, CatalogResource, dict[str, str]]] = []
+    """The resource that the URI belongs to, with the template's variables.
+
+    Of several templates the one that says most of it wins, among those of one kind: no other worker can stand before
+    our own.
+    """
+    if len(uri) > LONGEST or _URI.fullmatch(uri) is None:
+        return None
+    found: list[tuple[CatalogResource, dict[str, str]]] = []
     for resource in resources:
         template = parse(resource.definition.uri_template)
-        values = template.match(uri, max_uri_length=LONGEST) if template is not None else None
-        if template is not None and values is not None:
-            texts = {name: value for name, value in values.items() if isinstance(value, str)}
-            found.append((len(template.variable_names), resource, texts))
-    if not found:
-        return None
-    _, resource, values = min(found, key=lambda each: (each[0], each[1].definition.uri_template))
-    return resource, values
+        if template is not None and (values := template.match(uri)) is not None:
+            found.append((resource, {name: value for name, value in values.items() if isinstance(value, str)}))
+    return min(found, key=lambda each: _rank(each[0]), default=None)
+
+
+def _rank(resource: CatalogResource) -> tuple[tuple[bool, str], int, str]:
+    template = resource.definition.uri_template
+    return precedence(resource.kind), -len(_EXPRESSION.sub("", template)), template

@@ -8,7 +8,7 @@ import mcp_types as types
 import msgspec
 
 from isthmus.errors import InvalidArguments
-from isthmus.schemas import object_schema
+from isthmus.schemas import answer_schema, arguments_schema
 from isthmus_mcp_gateway.views import View
 
 NAME = "list_sources"
@@ -20,11 +20,11 @@ class ListSources(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     query: str = ""
     """Only sources whose name, title or description contains this text."""
     kind: str = ""
-    """Only sources of this kind, such as `db` or `file`."""
+    """Only sources of this kind: `db` for databases, `file` for file stores."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
-    """How many at most."""
+    """How many sources at most."""
     cursor: str | None = None
-    """`next_cursor` of the answer before, to go on."""
+    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
 
 
 class SourceLine(msgspec.Struct):
@@ -68,9 +68,9 @@ class SourceList(msgspec.Struct):
 TOOL = types.Tool(
     name=NAME,
     title="List sources",
-    description="The databases and file stores that you may use, with what each is for. A good first call.",
-    input_schema=object_schema(ListSources),
-    output_schema=object_schema(SourceList),
+    description="Lists the databases and file stores that you may use, and what each is for. Call it first.",
+    input_schema=arguments_schema(ListSources),
+    output_schema=answer_schema(SourceList),
     annotations=types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
 )
 

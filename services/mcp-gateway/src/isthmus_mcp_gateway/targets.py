@@ -48,7 +48,7 @@ def tool(view: View, name: str, arguments: Mapping[str, Any]) -> Target:
         kind=entry.kind,
         source=source,
         read_only=entry.definition.annotations.read_only_hint,
-        arguments=msgspec.json.encode(arguments),
+        arguments=_encoded(arguments),
         others=frozenset(named.values()),
         task_support=entry.definition.task_support,
     )
@@ -64,7 +64,7 @@ def prompt(view: View, name: str, arguments: Mapping[str, str]) -> Target:
         kind=entry.kind,
         source=_sources(view, entry, arguments)[""],
         read_only=True,
-        arguments=msgspec.json.encode(arguments),
+        arguments=_encoded(arguments),
     )
 
 
@@ -73,13 +73,17 @@ def resource(view: View, uri: str) -> Target:
     if (found := resources.find(uri, view.resources.values())) is None:
         raise NotFound("There is no resource of that URI; resources/list and resources/templates/list show what is.")
     entry, variables = found
+    try:
+        source = _sources(view, entry, variables)[""]
+    except UnknownSource as error:
+        raise NotFound(error.message) from None
     return Target(
         method="resources/read",
         name=entry.definition.name,
         kind=entry.kind,
-        source=_sources(view, entry, variables)[""],
+        source=source,
         read_only=True,
-        arguments=msgspec.json.encode(variables),
+        arguments=_encoded(variables),
         uri=uri,
     )
 
@@ -112,8 +116,16 @@ def completion(view: View, entry: CatalogEntry[Definition], wanted: Completing) 
         kind=entry.kind,
         source=known or source,
         read_only=True,
-        arguments=msgspec.json.encode({"value": wanted.value, "known": wanted.known}),
+        arguments=_encoded({"value": wanted.value, "known": wanted.known}),
     )
+
+
+def _encoded(arguments: Mapping[str, Any]) -> bytes:
+    """As JSON. JSON from elsewhere may hold halves of characters, and lists in lists without end."""
+    try:
+        return msgspec.json.encode(arguments)
+    except (UnicodeEncodeError, RecursionError):
+        raise InvalidArguments("The arguments hold text that is not Unicode, or are nested too deep.") from None
 
 
 def _sources(view: View, entry: CatalogEntry[Definition], arguments: Mapping[str, Any]) -> dict[str, str]:

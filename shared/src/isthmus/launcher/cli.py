@@ -18,7 +18,7 @@ from rich.text import Text
 from isthmus import subjects
 from isthmus.errors import ConfigurationError, IsthmusError
 from isthmus.launcher import doctor as examination
-from isthmus.launcher import panel, ports
+from isthmus.launcher import joining, panel, ports
 from isthmus.launcher import status as status_report
 from isthmus.launcher.client import LocalStack, call_tool, fetch_token
 from isthmus.launcher.stack import Front, Sources, Stack, demo
@@ -110,6 +110,21 @@ def call(
         for part in result["content"]:
             print(part.get("text") or f"[{part['type']}, {part.get('mimeType', '')}]")  # noqa: T201
     sys.exit(1 if result.get("isError") else 0)
+
+
+@app.command(
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True},
+    epilog="isthmus run python git_worker.py site=./site",
+)
+def run(
+    program: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="The program and its own arguments.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Runs a worker of your own on the bus of the stack that runs here."""
+    try:
+        joining.run(DataFolder(data_dir), program)
+    except IsthmusError as error:
+        _fail(error)
 
 
 @app.command()

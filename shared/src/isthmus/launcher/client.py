@@ -8,6 +8,8 @@ import msgspec
 
 from isthmus.errors import IsthmusError
 from isthmus.launcher.state import Connection, DataFolder, Run, is_alive, read
+from isthmus.origins import METADATA_PATH
+from isthmus.scopes import SCOPES
 
 CLI_CLIENT = "isthmus-cli"
 """The client id that auth knows the operator's commands by."""
@@ -21,6 +23,14 @@ class NotRunning(IsthmusError):
     code = "not_running"
 
 
+def running(folder: DataFolder) -> tuple[Run, Connection]:
+    """Who runs with this data folder, and how to connect. Raises NotRunning."""
+    run, connection = read(folder.run_file, Run), read(folder.connection_file, Connection)
+    if run is None or connection is None or not is_alive(run.launcher):
+        raise NotRunning
+    return run, connection
+
+
 class LocalStack(msgspec.Struct, frozen=True, kw_only=True):
     """A running stack as this machine reaches it, whatever its public name is."""
 
@@ -32,9 +42,7 @@ class LocalStack(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, folder: DataFolder) -> "LocalStack":
         """The stack that runs with this data folder. Raises NotRunning."""
-        run, connection = read(folder.run_file, Run), read(folder.connection_file, Connection)
-        if run is None or connection is None or not is_alive(run.launcher):
-            raise NotRunning
+        run, connection = running(folder)
         return cls(
             auth_url=run.auth_url,
             gateway_url=run.gateway_url,
@@ -44,9 +52,13 @@ class LocalStack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fetch_token(stack: LocalStack, scope: str = "") -> str:
-    """An access token by client credentials (RFC 6749, section 4.4)."""
-    form = {"grant_type": "client_credentials", "resource": stack.mcp_endpoint} | ({"scope": scope} if scope else {})
-    answer = _post(f"{stack.auth_url}/token", stack.auth_url, data=form, auth=(CLI_CLIENT, stack.secret))
+    """An access token by client credentials (RFC 6749, section 4.4); by default with every scope that there is."""
+    form = {
+        "grant_type": "client_credentials",
+        "resource": stack.mcp_endpoint,
+        "scope": scope or " ".join({**SCOPES, **dict.fromkeys(_present_scopes(stack))}),
+    }
+    answer = _send("POST", f"{stack.auth_url}/token", stack.auth_url, data=form, auth=(CLI_CLIENT, stack.secret))
     if answer.status_code != 200:
         raise IsthmusError(f"auth gave no token: {answer.text[:200]}")
     return str(answer.json()["access_token"])
@@ -60,7 +72,8 @@ def call_tool(stack: LocalStack, token: str, tool: str, arguments: dict[str, Any
         "io.modelcontextprotocol/clientInfo": {"name": "isthmus", "version": "1"},
     }
     parameters = {"name": tool, "arguments": arguments, "_meta": meta}
-    answer = _post(
+    answer = _send(
+        "POST",
         stack.gateway_url + urlsplit(stack.mcp_endpoint).path,
         stack.mcp_endpoint,
         json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": parameters},
@@ -80,6 +93,12 @@ def call_tool(stack: LocalStack, token: str, tool: str, arguments: dict[str, Any
     return reply["result"]
 
 
+class _Metadata(msgspec.Struct):
+    """Protected resource metadata, as far as it matters here."""
+
+    scopes_supported: list[str] = []
+
+
 def _last_message(answer: httpx2.Response) -> dict[str, Any]:
     """The JSON-RPC response: the body itself, or the last event of the stream."""
     if answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -91,10 +110,17 @@ def _last_message(answer: httpx2.Response) -> dict[str, Any]:
         raise IsthmusError(f"The gateway answered {answer.status_code}.") from None
 
 
-def _post(url: str, public_url: str, **options: Any) -> httpx2.Response:
-    """A POST to this machine under the name that the service is published as."""
+def _present_scopes(stack: LocalStack) -> list[str]:
+    """What the tools that are there now need, as the gateway tells every client (RFC 9728)."""
+    url = f"{stack.gateway_url}{METADATA_PATH}{urlsplit(stack.mcp_endpoint).path}"
+    answer = _send("GET", url, stack.mcp_endpoint)
+    return msgspec.json.decode(answer.content, type=_Metadata).scopes_supported if answer.is_success else []
+
+
+def _send(method: str, url: str, public_url: str, **options: Any) -> httpx2.Response:
+    """A request to this machine under the name that the service is published as."""
     headers = {"Host": urlsplit(public_url).netloc, **options.pop("headers", {})}
     try:
-        return httpx2.post(url, headers=headers, timeout=60, trust_env=False, **options)
+        return httpx2.request(method, url, headers=headers, timeout=60, trust_env=False, **options)
     except httpx2.HTTPError:
         raise NotRunning from None

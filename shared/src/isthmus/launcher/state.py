@@ -14,7 +14,8 @@ import msgspec
 
 from isthmus.errors import ConfigurationError
 
-NATS_USERS = ("auth", "gateway", "db_worker", "file_worker", "ops", "sys")
+NATS_USERS = ("auth", "gateway", "db_worker", "file_worker", "worker", "ops", "sys")
+"""The users of `nats.conf`; `worker` is for workers of kinds of your own."""
 
 RECLAIM_WITHIN = 6.0
 """Seconds that what an earlier launcher left behind has to end by itself."""
@@ -26,19 +27,27 @@ def _hex() -> str:
     return secrets.token_hex(16)
 
 
+def _password() -> str:
+    """nats-server reads a value from the environment as configuration: a letter first makes it text."""
+    return "p" + _hex()
+
+
 class Secrets(msgspec.Struct, kw_only=True):
     """`secrets.json`: made at the first start, used by every later one."""
 
-    nats_passwords: dict[str, str] = msgspec.field(
-        # nats-server reads a value from the environment as configuration: a letter first makes it text.
-        default_factory=lambda: {user: "p" + _hex() for user in NATS_USERS}
-    )
+    nats_passwords: dict[str, str] = msgspec.field(default_factory=lambda: {user: _password() for user in NATS_USERS})
     client_id: str = msgspec.field(default_factory=lambda: f"isthmus-{secrets.token_hex(6)}")
     client_secret: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(32))
     cli_secret: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(32))
     admin_email: str = "admin@localhost"
     admin_password: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(12))
     fingerprint_key: str = msgspec.field(default_factory=_hex)
+
+    def add_users(self) -> bool:
+        """Makes the passwords that an earlier version did not know of; whether there are any."""
+        missing = [user for user in NATS_USERS if user not in self.nats_passwords]
+        self.nats_passwords.update({user: _password() for user in missing})
+        return bool(missing)
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +96,12 @@ class DataFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def secrets(self) -> Secrets:
-        """The secrets of this folder; made at the first call."""
-        if (kept := read(self.secrets_file, Secrets)) is not None:
-            return kept
-        made = Secrets()
-        write(self.secrets_file, made)
-        return made
+        """The secrets of this folder; what is missing is made."""
+        kept = read(self.secrets_file, Secrets)
+        known = kept or Secrets()
+        if kept is None or kept.add_users():
+            write(self.secrets_file, known)
+        return known
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:

@@ -4,13 +4,14 @@ A Dialect as it stands here suits any engine that SQLAlchemy knows; the modules 
 """
 
 import importlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Engine, Inspector
+from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedColumn, ReflectedForeignKeyConstraint
 from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 from sqlalchemy.pool import QueuePool
@@ -25,6 +26,9 @@ MODULES = {
     "sqlite": "isthmus_db_worker.dialects.sqlite",
 }
 """Loaded by name: a worker starts with those drivers alone that it uses."""
+
+LIMIT = "isthmus.limit"
+"""Where a connection of a pool remembers its limit."""
 
 
 class Untyped(UserDefinedType[Any]):
@@ -81,6 +85,24 @@ class Dialect:
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """An engine with a pool of its own; a read-only one must not be able to write, whatever it is given."""
         return self._engine(url, size, read_only=read_only)
+
+    def limit(self, connection: Connection, seconds: float) -> None:
+        """From now on the engine ends by itself what the connection runs for longer; no transaction is open.
+
+        In whole seconds, rounded up, and sent only where it differs from the connection's last one: the calls of one
+        gateway have the same time as a rule, so this costs a round trip per connection and not per call.
+        """
+        whole = max(1, math.ceil(seconds))
+        if connection.info.get(LIMIT) != whole:
+            if (statement := self.limit_statement(connection, whole)) is not None:
+                connection.exec_driver_sql(statement)
+                connection.commit()
+            connection.info[LIMIT] = whole
+
+    def limit_statement(self, connection: Connection, seconds: int) -> str | None:
+        """What sets the limit of every statement after it; None: the engine has no such thing."""
+        del connection, seconds
+        return None
 
     def interrupt(self, connection: DBAPIConnection) -> None:
         """Stops what the connection runs, from another thread; may be called when it runs nothing."""

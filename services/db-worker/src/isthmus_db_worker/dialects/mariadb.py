@@ -26,8 +26,8 @@ from isthmus_db_worker.values import Conversion, JsonValue
 
 CONNECT_SECONDS = 5
 CANCEL_SECONDS = 5
-STATEMENT_SECONDS = 600
-"""No statement outlives this, even if the worker that sent it is gone; calls have nearer deadlines of their own."""
+IDLE_SECONDS = 60
+"""No transaction stays open for longer with nothing to do: it may hold locks for a worker that stands still."""
 
 KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -201,6 +201,12 @@ class MariadbDialect(Dialect):
         event.listen(engine, "do_connect", connect)
         return engine
 
+    def limit_statement(self, connection: sa.Connection, seconds: int) -> str:
+        """For reads and writes in MariaDB; MySQL has a limit for SELECT alone."""
+        if getattr(connection.dialect, "is_mariadb", False):
+            return f"SET SESSION max_statement_time = {seconds}"
+        return f"SET SESSION max_execution_time = {seconds * 1000}"
+
     def interrupt(self, connection: DBAPIConnection) -> None:
         """Asks the server over a connection of its own; a server that is gone has stopped anyway."""
         busy = cast("Connection", connection)
@@ -330,13 +336,9 @@ _CONVERSIONS = {kind: convert for kind, convert in pymysql_conversions.items() i
 
 
 def _set_up(connection: Connection, *, read_only: bool) -> None:
-    limit = (
-        f"max_statement_time = {STATEMENT_SECONDS}"
-        if "MariaDB" in connection.get_server_info()
-        else f"max_execution_time = {STATEMENT_SECONDS * 1000}"
-    )
+    idle = f", idle_transaction_timeout = {IDLE_SECONDS}" if "MariaDB" in connection.get_server_info() else ""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION time_zone = '+00:00', {limit}")
+        cursor.execute(f"SET SESSION time_zone = '+00:00'{idle}")
         if read_only:
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
 

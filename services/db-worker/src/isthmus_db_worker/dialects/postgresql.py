@@ -10,7 +10,7 @@ from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoade
 from psycopg.types.string import TextLoader
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL
-from sqlalchemy.engine import URL, Engine, Inspector
+from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedForeignKeyConstraint
 from sqlalchemy.engine.reflection import ObjectScope
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -22,8 +22,8 @@ from isthmus_db_worker.values import Conversion
 
 CONNECT_SECONDS = 5
 CANCEL_SECONDS = 5
-STATEMENT_SECONDS = 600
-"""No statement outlives this, even if the worker that sent it is gone; calls have nearer deadlines of their own."""
+IDLE_SECONDS = 60
+"""No transaction stays open for longer with nothing to do: it may hold locks for a worker that stands still."""
 
 CONNECT_OPTIONS = {
     "application_name": "isthmus",
@@ -121,6 +121,11 @@ class PostgresqlDialect(Dialect):
         event.listen(engine, "connect", set_up)
         return engine
 
+    def limit_statement(self, connection: Connection, seconds: int) -> str:
+        """For reads and writes."""
+        del connection
+        return f"set session statement_timeout = '{seconds}s'"
+
     def interrupt(self, connection: DBAPIConnection) -> None:
         """Asks the server over a connection of its own; a server that is gone has stopped anyway."""
         with suppress(psycopg.Error):
@@ -163,7 +168,7 @@ def _set_up(connection: psycopg.Connection, *, read_only: bool) -> None:
     adapters.register_loader("timestamptz", _Timestamptz)
     adapters.register_loader("interval", TextLoader)
     settings = (
-        f"set session statement_timeout = '{STATEMENT_SECONDS}s'; "
+        f"set session idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
         "set session timezone = 'UTC'; set session datestyle = 'ISO'; set session intervalstyle = 'iso_8601'"
     )
     if read_only:

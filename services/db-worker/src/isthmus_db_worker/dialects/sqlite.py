@@ -5,6 +5,7 @@ dates, times and moments are the text (or number) that is stored, in the form th
 """
 
 import sqlite3
+import time as clock
 from collections.abc import Sequence
 from datetime import datetime, time
 from decimal import Decimal
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
@@ -24,6 +26,10 @@ from isthmus_db_worker.values import Conversion, JsonValue
 
 BUSY_SECONDS = 5
 """How long a statement waits for another connection's lock."""
+TURN_SECONDS = 0.1
+"""How long it waits at a time where many wait for the same lock: SQLite's own wait cannot be interrupted."""
+STEPS = 1_000_000
+"""Steps of SQLite's machine between two looks at the clock: about 20 ms, and too few looks to cost anything."""
 
 FAILURES = {
     "SQLITE_CANTOPEN": Failure.UNREACHABLE,
@@ -86,6 +92,17 @@ def _present_boolean(value: object) -> JsonValue:
     return bool(value) if value in (0, 1) else values.present(value)
 
 
+class SqliteConnection(sqlite3.Connection):
+    """A connection that knows whether it was interrupted. The runner throws such a one away."""
+
+    interrupted = False
+
+    def interrupt(self) -> None:
+        """Stops what runs, and what has not begun."""
+        self.interrupted = True
+        super().interrupt()
+
+
 class SqliteDialect(Dialect):
     """SQLite."""
 
@@ -103,16 +120,26 @@ class SqliteDialect(Dialect):
         """The file is opened, never created; `mode=ro` is SQLite's own word for an honest reader."""
         mode = "ro" if read_only else "rw"
         file = url.set(database=f"file:{quote(str(url.database))}", query={"mode": mode, "uri": "true"})
-        connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}
+        connect_args: dict[str, Any] = {
+            "timeout": BUSY_SECONDS,
+            "check_same_thread": False,
+            "isolation_level": None,
+            "factory": SqliteConnection,
+        }
         engine = self._engine(file, size, read_only=read_only, connect_args=connect_args)
         if not read_only:
             event.listen(engine, "connect", _check_references)
             event.listen(engine, "begin", _begin_to_write)
         return engine
 
+    def limit(self, connection: Connection, seconds: float) -> None:
+        """SQLite has no clock, but asks every few steps whether to go on."""
+        end = clock.monotonic() + seconds
+        _raw(connection).set_progress_handler(lambda: clock.monotonic() > end, STEPS)
+
     def interrupt(self, connection: DBAPIConnection) -> None:
-        """Without effect when nothing runs."""
-        cast("sqlite3.Connection", connection).interrupt()
+        """Ends a wait for the write lock, too."""
+        cast("SqliteConnection", connection).interrupt()
 
     def diagnose(self, error: BaseException) -> Diagnosis | None:
         """By SQLite's extended result code, else by its plain one."""
@@ -138,7 +165,27 @@ def _check_references(connection: DBAPIConnection, entry: ConnectionPoolEntry) -
 
 def _begin_to_write(connection: Connection) -> None:
     """Takes the write lock first: a transaction that takes it later can fail half-way."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    end = clock.monotonic() + BUSY_SECONDS
+    raw = _raw(connection)
+    _wait_for_locks(raw, TURN_SECONDS)
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            name = getattr(error.orig, "sqlite_errorname", "")
+            if name != "SQLITE_BUSY" or raw.interrupted or clock.monotonic() > end:
+                raise
+        else:
+            _wait_for_locks(raw, BUSY_SECONDS)
+            return
+
+
+def _wait_for_locks(connection: SqliteConnection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def _raw(connection: Connection) -> SqliteConnection:
+    return cast("SqliteConnection", connection.connection.dbapi_connection)
 
 
 def _named_columns(error: BaseException) -> tuple[str, ...]:
