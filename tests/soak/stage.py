@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import secrets
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -22,7 +21,6 @@ from nats.errors import Error as NatsError
 import fleet
 from fleet import Process
 from isthmus import bus
-from isthmus.policy import STATE_KEY, StateKeys
 from servers import NatsServer, nats_server
 from soak.counters import FOLDER, Counters, file_of, resident
 from soak.worker import SOURCE
@@ -143,7 +141,6 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
         nats = stack.enter_context(nats_server(folder))
         settings = {"PYTHONPATH": str(TESTS), FOLDER: str(folder), "ISTHMUS_CALL_TIMEOUT": str(CALL_TIMEOUT)}
         both = await stack.enter_async_context(processes(nats, folder, "soak.gateway", **settings))
-        await both.authority.publish({STATE_KEY: StateKeys((secrets.token_hex(32),))})
         workers = {f"worker {n}": stack.enter_context(worker(nats, folder, "shelf")) for n in (1, 2)}
         monitor = await bus.connect(nats.settings("sys"), "sys")
         stack.push_async_callback(monitor.close)
