@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench soak-failures tools-table
+.PHONY: up test test-compose check format bench soak soak-failures tools-table
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -29,6 +29,9 @@ bench: $(UV)  ## Calls per second and latency through the whole path
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py
+
+soak: $(UV)  ## Ten minutes of everything in both eras: nothing may grow or be left over (ARGS="--seconds 60")
+	PYTHONPATH=tests $(RUN) python -m soak $(ARGS)
 
 soak-failures: $(UV)  ## Kills, stops and restarts under load, and prints the figures of docs/operations.md
 	$(RUN) pytest -rP $(ARGS) tests/integration/test_failures_*.py tests/e2e/test_launcher_killed.py

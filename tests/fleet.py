@@ -88,11 +88,11 @@ def auth(nats: NatsServer, folder: Path, port: int, **settings: str) -> Generato
 
 
 @contextmanager
-def gateway(nats: NatsServer, folder: Path, port: int, **settings: str) -> Generator[Process]:
-    """A gateway."""
-    with process(
-        folder, "isthmus_mcp_gateway", **nats.environment("gateway"), ISTHMUS_PORT=str(port), **settings
-    ) as running:
+def gateway(
+    nats: NatsServer, folder: Path, port: int, module: str = "isthmus_mcp_gateway", **settings: str
+) -> Generator[Process]:
+    """A gateway; another module is one that starts it."""
+    with process(folder, module, **nats.environment("gateway"), ISTHMUS_PORT=str(port), **settings) as running:
         yield running
 
 

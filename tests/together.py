@@ -68,8 +68,10 @@ async def together(nats: NatsServer, choose: Choose | None = None, call_timeout:
 
 
 @asynccontextmanager
-async def processes(nats: NatsServer, folder: Path, **settings: str) -> AsyncGenerator[Together]:
-    """Each started as the product starts it."""
+async def processes(
+    nats: NatsServer, folder: Path, module: str = "isthmus_mcp_gateway", **settings: str
+) -> AsyncGenerator[Together]:
+    """Each started as the product starts it; another module is one that does so."""
     async with AsyncExitStack() as stack:
         front = await stack.enter_async_context(balancer())
         authority = Authority(nats, audience=f"{front.url}/mcp")
@@ -77,7 +79,7 @@ async def processes(nats: NatsServer, folder: Path, **settings: str) -> AsyncGen
         origins = {"ISTHMUS_ISSUER": ISSUER, "ISTHMUS_GATEWAY_URL": front.url}
         both = Together(front, [])
         for port in fleet.free_ports():
-            both.processes.append(stack.enter_context(fleet.gateway(nats, folder, port, **origins, **settings)))
+            both.processes.append(stack.enter_context(fleet.gateway(nats, folder, port, module, **origins, **settings)))
             both.gateways.append(Gateway(f"http://127.0.0.1:{port}", authority))
         front.gateways = [gateway.url for gateway in both.gateways]
         await front.until_ready(2)

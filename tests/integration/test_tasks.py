@@ -1,6 +1,7 @@
 """Calls that become tasks, on the bus and on the wire (the extension io.modelcontextprotocol/tasks)."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -164,6 +165,22 @@ async def test_cancelling_a_task_stops_its_worker(nats: NatsServer) -> None:
         while not shelf.stopped:
             assert time.monotonic() < end
             await asyncio.sleep(0.01)
+
+
+async def test_a_task_that_has_ended_holds_nothing_of_its_call(nats: NatsServer) -> None:
+    async with task_gateway(nats) as (gateway, _):
+        assert gateway.app is not None
+        endpoint = gateway.app.state.gateway.endpoint
+        created = await begin(gateway, "long_work")
+        await ask(gateway, "tasks/cancel", {"taskId": created["taskId"]}, capabilities=TASKS)
+        await until(gateway, created["taskId"], "cancelled")
+        failed = await begin(gateway, "fails")
+        await until(gateway, failed["taskId"], "failed")
+        assert endpoint.tasks._tasks.keys() == {created["taskId"], failed["taskId"]}
+        async with asyncio.timeout(5):
+            while endpoint._relay._calls._lines:  # each call under way holds the line of its source
+                gc.collect()
+                await asyncio.sleep(0.01)
 
 
 async def test_a_task_asks_and_goes_on_once_all_is_answered(nats: NatsServer) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -62,7 +63,8 @@ class Calls:
         """`on_absence` is told when a source that should be there did not answer."""
         self._inbox = inbox
         self._on_absence = on_absence
-        self._lines: dict[str, Line] = {}
+        # Held by the calls under way alone: sources come and go, and their lines with them.
+        self._lines = WeakValueDictionary[str, Line]()
 
     async def make(self, call: Outgoing, on_frame: OnFrame | None = None) -> bytes:
         """The worker's reply, a result of MCP in JSON. Raises CallError, or ToolError."""

@@ -75,6 +75,7 @@ class Task:
     """The worker said that this takes longer."""
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     job: asyncio.Task[bytes] | None = None
+    """While it runs."""
 
     def show(self) -> dict[str, Any]:
         """The task as the extension has it."""
@@ -234,7 +235,7 @@ class Tasks:
 
 def _settle(task: Task, called: Called, job: "asyncio.Task[bytes]") -> None:
     """What became of it. A tool's own error is a result; `failed` is for calls that had none."""
-    task.asked = {}
+    task.asked, task.job = {}, None  # what the call had in hand, up to its arguments, hangs on its exception
     if job.cancelled():
         called.outcome = "cancelled"
         task.becomes("cancelled")

@@ -1,0 +1,1 @@
+"""The product under mixed load for minutes, watched from inside for memory and for what is left over."""
