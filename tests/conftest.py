@@ -3,10 +3,15 @@
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import node
 from servers import NatsServer, nats_server
+
+# A machine that is busy with other tests is no finding.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import msgspec
 from isthmus.answering import answer
 from isthmus.grants import EVERYTHING, Grant, Granted
 from isthmus.messages import Envelope, Method, Principal
-from isthmus.tools import Source, Toolbox
+from isthmus.tools import Toolbox
 from isthmus.worker import Worker
 from isthmus_file_worker.settings import StoreSettings
 from isthmus_file_worker.store import Store as Handle
@@ -102,25 +102,13 @@ class Store:
         """All paths in the order of lists, where that of a folder ends with a slash."""
         return sorted(path if data is not None else f"{path}/" for path, data in self.tree().items())
 
-    async def call(
-        self, tool: str, *, seconds: float = 20, heard: Heard | None = None, **arguments: Any
-    ) -> dict[str, Any]:
+    async def call(self, tool: str, *, seconds: float = 20, **arguments: Any) -> dict[str, Any]:
         """MCP's result, as a client gets it."""
-        toolbox: Toolbox[Handle] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
-        source: Source[Handle] = toolbox.sources["reports"]
-        raw = msgspec.Raw(json.dumps(arguments).encode())
-        envelope = Envelope("c1", Principal("u", "c", "default"), {"file.reports": Granted.of(self.grants)}, raw)
-        result = await answer(toolbox, source, tool, envelope, seconds, heard or Heard())
-        return json.loads(msgspec.json.encode(result))
+        return await self._answer("tools/call", tool, arguments, Heard(), seconds)
 
     async def request(self, method: Method, name: str, **arguments: Any) -> dict[str, Any]:
         """The result of a prompt, a resource or a completion; raises what the call fails with."""
-        toolbox: Toolbox[Handle] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
-        grants = {"file.reports": Granted.of(self.grants)}
-        raw = msgspec.Raw(json.dumps(arguments).encode())
-        envelope = Envelope("c1", Principal("u", "c", "default"), grants, raw, method, uri="asked://for")
-        reply = await answer(toolbox, toolbox.sources["reports"], name, envelope, 20, Heard())
-        return json.loads(msgspec.json.encode(reply))
+        return await self._answer(method, name, arguments, Heard())
 
     async def read(self, path: str) -> dict[str, Any]:
         """The contents of a file's resource."""
@@ -134,7 +122,7 @@ class Store:
     async def told(self, tool: str, **arguments: Any) -> list[str]:
         """The resources that a call that succeeds says have changed."""
         heard = Heard()
-        result = await self.call(tool, heard=heard, **arguments)
+        result = await self._answer("tools/call", tool, arguments, heard)
         assert result["isError"] is False, result["content"]
         return heard.updates
 
@@ -164,6 +152,17 @@ class Store:
             keys += [key_of(entry) for entry in answer["entries"]]
             if (cursor := answer["next_cursor"]) is None:
                 return keys
+
+    async def _answer(
+        self, method: Method, name: str, arguments: dict[str, Any], heard: Heard, seconds: float = 20
+    ) -> dict[str, Any]:
+        toolbox: Toolbox[Handle] = self.worker._toolbox  # pyright: ignore[reportPrivateUsage]
+        raw = msgspec.Raw(json.dumps(arguments).encode())
+        grants = {"file.reports": Granted.of(self.grants)}
+        envelope = Envelope("c1", Principal("u", "c", "default"), grants, raw, method, uri="asked://for")
+        return json.loads(
+            msgspec.json.encode(await answer(toolbox, toolbox.sources["reports"], name, envelope, seconds, heard))
+        )
 
 
 def key_of(entry: dict[str, Any]) -> str:

@@ -128,6 +128,17 @@ async def test_more_tables_than_can_be_named_are_counted(sqlite_shop: Shop) -> N
     assert sum(name in text for name in names) + int(more) in range(2000, 2006)
 
 
+async def test_where_looking_takes_too_long_there_are_names_and_what_is_missing(
+    sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlining, "LOOKING", 0)
+    assert (await sqlite_shop.read("tables")).splitlines()[1:] == [
+        "Where columns point is left out, since there are so many tables; describe_table shows it.",
+        "Without their columns, which describe_table shows: customers, lines, open_orders, orders, prices.",
+    ]
+    assert "Other tables may hold it, too" in "".join(await sqlite_shop.prompted("find_value", value="x"))
+
+
 async def test_a_view_of_what_is_gone_does_not_keep_the_others_from_their_lines(sqlite_shop: Shop) -> None:
     sqlite_shop.execute("create view broken as select * from customers;\n alter table customers rename to people")
     sqlite_shop.execute("pragma writable_schema = on;\n "

@@ -157,6 +157,7 @@ async def test_paths_are_completed_folder_by_folder(place: Place) -> None:
     assert await store.completed("A") == await store.completed("ab/x") == await store.completed("a.txt/") == []
 
 
+@pytest.mark.alone
 async def test_of_a_folder_with_very_many_files_a_hundred_are_proposed_at_once(tmp_path: Path) -> None:
     store = Store.over(tmp_path)
     (tmp_path / "many").mkdir()

@@ -1,5 +1,6 @@
 """The bearer gate: what is let through, what is challenged, and with which words (RFC 6750, RFC 9728)."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from joserfc.jwk import ECKey
 
 from gateways import Gateway, running_gateway
-from isthmus.policy import Revoked, User
+from isthmus import policy
+from isthmus.policy import Consent, Revoked, User
 from servers import NatsServer
 from shelf import Shelf, make_worker, served
 
@@ -158,3 +160,21 @@ async def test_an_unknown_service_is_not_found_and_garbage_is_no_server_error(ga
             answer = await http.post(gateway.mcp, content=body, headers={**HEADERS, "Content-Type": "application/json"})
             assert 400 <= answer.status_code < 500, (body, answer.status_code)
         assert (await http.post(gateway.mcp, content=b"x" * 5_000_000)).status_code == 413
+
+
+async def test_a_token_that_is_quicker_than_its_consent_waits_for_it(gateway: Gateway) -> None:
+    authority = gateway.authority
+
+    async def consent_later() -> None:
+        await asyncio.sleep(0.2)  # the bus takes its time
+        await authority.publish({policy.key("consent", "s9"): Consent()})
+
+    arriving = asyncio.create_task(consent_later())
+    async with gateway.client(token=authority.token(sid="s9")) as client:
+        found = await client.call_tool("list_sources", {})
+        assert found.structured_content is not None
+        assert [source["name"] for source in found.structured_content["sources"]] == ["closed", "shelf"]
+        assert arriving.done()
+    began = time.monotonic()
+    assert (await post(gateway, authority.token(sid="never"))).status_code == 200
+    assert time.monotonic() - began < 5

@@ -138,7 +138,7 @@ async def test_at_sigterm_no_call_of_either_era_is_lost_and_streams_end_in_order
     print(f"ended {took:.2f} s after SIGTERM; answered: {[load.answered for load in loads]}")
     assert [load.lost for load in loads] == [[], []]
     assert loads[1].begun_anew >= 1
-    assert min(load.answered for load in loads) > 100
+    assert min(load.answered for load in loads) > 20
     assert both.processes[0].popen.returncode in (0, -15)
     assert "Traceback" not in both.processes[0].log.read_text()
 

@@ -1,5 +1,6 @@
 """A database in one compact text: its tables, a line each, with columns, keys and where they point."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -41,6 +42,19 @@ class Looking:
         with explained(self.call.source.handle, self.call.source.name):
             return await visible_tables(self.call)
 
+    async def references(self) -> defaultdict[str, list[ForeignKey]] | None:
+        """The foreign keys of each table; None where there are so many tables that reading them takes long."""
+        catalog, found = self.call.source.handle.catalog, defaultdict[str, list[ForeignKey]](list)
+        with explained(self.call.source.handle, self.call.source.name):
+            try:
+                async with asyncio.timeout((self.end - time.monotonic()) / 2):
+                    references = await catalog.references()
+            except TimeoutError:
+                return None
+        for key in references:
+            found[key.table].append(key)
+        return found
+
     async def at(self, name: TableName) -> View | None:
         """The table as the caller sees it; None where it cannot be described, and once the time is over."""
         if time.monotonic() > self.end:
@@ -58,14 +72,13 @@ async def outline(call: Call[Database]) -> str:
     """As many tables with their columns as fit, then the names of others, and how to go on."""
     looking = Looking(call)
     found = await looking.names()
-    with explained(call.source.handle, call.source.name):
-        references = _by_table(await call.source.handle.catalog.references())
+    references = await looking.references()
     lines: list[str] = []
     names: list[str] = []
     unnamed, room, room_for_names = 0, BUDGET, NAMES_BUDGET
     for name in found.values():
         seen = await looking.at(name) if room > 0 else None
-        written = "" if seen is None else _line(call, seen, references[name.key])
+        written = "" if seen is None else _line(call, seen, references[name.key] if references else ())
         room -= len(written.encode()) + 1 if written else 0
         if written and room > 0:
             lines.append(written)
@@ -76,6 +89,8 @@ async def outline(call: Call[Database]) -> str:
     if not found:
         return f"{_title(call)}: there are no tables that you may read."
     parts = [f"{_title(call)}, tables and views ({len(found)}), {LEGEND}", *lines]
+    if references is None:
+        parts.append("Where columns point is left out, since there are so many tables; describe_table shows it.")
     if names or unnamed:
         more = f", and {unnamed} more that list_tables finds" if unnamed else ""
         parts.append(f"Without their columns, which describe_table shows: {', '.join(names)}{more}.")
@@ -104,10 +119,3 @@ def _column(seen: View, column: Column) -> str:
     in_key = column.name in seen.table.primary_key
     mark = "*" if in_key else "?" if column.nullable and seen.table.name.kind == "table" else ""
     return f"{column.name}{mark} {column.type}{' masked' if column.name in seen.masked else ''}"
-
-
-def _by_table(references: Iterable[ForeignKey]) -> defaultdict[str, list[ForeignKey]]:
-    found: defaultdict[str, list[ForeignKey]] = defaultdict(list)
-    for key in references:
-        found[key.table].append(key)
-    return found

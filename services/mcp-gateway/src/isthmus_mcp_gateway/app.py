@@ -79,6 +79,7 @@ class Gateway:
             self.origins,
             self.verifier,
             lambda: self.policy.current,
+            self.policy.arrived,
             lambda: self.discovery.catalog,
         )
         self.leaving = False

@@ -167,6 +167,7 @@ class Endpoint:
                 if name == sources_tool.NAME:
                     called.name, called.outcome = sources_tool.NAME, "ok"
                     return msgspec.json.encode(_own(arguments, view))
+                called.name = name if name in view.tools else called.name
                 return await call(targets.tool(view, name, arguments), called)
         except ClientCannot:
             raise

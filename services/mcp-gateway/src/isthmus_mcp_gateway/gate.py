@@ -1,6 +1,6 @@
 """The bearer gate in front of the MCP endpoint: who calls (RFC 6750, RFC 9728), and with scope enough."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -39,6 +39,8 @@ class Gate:
     origins: Origins
     verifier: Verifier
     policy: Callable[[], Policy]
+    arrived: Callable[[Claims], Awaitable[None]]
+    """Returns when the policy knows the caller, or could have."""
     catalog: Callable[[], Catalog]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +74,8 @@ class Gate:
                 challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}
                 await respond(send, 403, _challenge(challenge))
                 return
+        if not self.policy().knows(claims):
+            await self.arrived(claims)
         admit(scope, claims)
         await self.inner(scope, receive, send)
 

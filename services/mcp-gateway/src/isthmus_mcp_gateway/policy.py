@@ -1,6 +1,7 @@
 """What auth says about services, roles, users and tokens: a copy of the KV bucket, kept current by a watch."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,6 +23,9 @@ from isthmus_mcp_gateway.tokens import Claims
 logger = logging.getLogger("isthmus.policy")
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+ARRIVES_WITHIN = 1.0
+"""Seconds that a consent may take from auth to here."""
 
 CACHED = 10_000
 """Callers' grants kept between two changes of the policy."""
@@ -83,6 +87,10 @@ class Policy:
             if name
         )
 
+    def knows(self, claims: Claims) -> bool:
+        """Whether what the user shared with the token's client is here."""
+        return not claims.sid or self._entry(Consent, "consent", claims.sid) is not None
+
     def principal(self, claims: Claims) -> Principal:
         """Who calls, as workers see it."""
         user = self._entry(User, "user", claims.sub)
@@ -123,12 +131,25 @@ class PolicyWatch:
         self.ready = asyncio.Event()
         self._client = client
         self._on_change = on_change
+        self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begins to watch, or begins anew: a watch that outlived its connection may have missed changes."""
         self.stop()
         self._task = asyncio.create_task(self._watch())
+
+    async def arrived(self, claims: Claims) -> None:
+        """Waits a moment for a consent that is not here: a token may be quicker than the bus."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ARRIVES_WITHIN):
+                while not self.current.knows(claims):
+                    await self._news.wait()
+
+    def _tell(self, section: str) -> None:
+        self._on_change(section)
+        self._news.set()
+        self._news = asyncio.Event()
 
     def stop(self) -> None:
         """Ends the watch; `current` stays as it is."""
@@ -151,12 +172,12 @@ class PolicyWatch:
             async for entry in watcher:  # None marks the end of the replay
                 if entry is None:
                     replaying, self.current = False, copy
-                    self._on_change("")
+                    self._tell("")
                     self.ready.set()
                     continue
                 deleted = entry.operation in ("DEL", "PURGE")
                 copy.put(entry.key, None if deleted else entry.value)
                 if not replaying:
-                    self._on_change(entry.key.partition(".")[0])
+                    self._tell(entry.key.partition(".")[0])
         finally:
             await watcher.stop()

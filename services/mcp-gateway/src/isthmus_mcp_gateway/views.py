@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import mcp_types as types
 import msgspec
 from mcp.server.caching import CacheHint
-from mcp.shared.inbound import x_mcp_header_map
+from mcp.shared.inbound import X_MCP_HEADER_KEY, x_mcp_header_map
 
 from isthmus.definitions import Definition, PromptDefinition
 from isthmus.schemas import JsonSchema
@@ -133,7 +133,11 @@ def _tool(tool: CatalogTool) -> types.Tool:
 
 def _with_sources(schema: JsonSchema, tool: CatalogTool) -> JsonSchema:
     arguments = [name for name, kind in tool.definition.sources.items() if kind == tool.kind]
-    properties = {**schema.get("properties", {}), **dict(_choices(arguments, tool.kind, tool.sources))}
+    properties: dict[str, JsonSchema | bool] = dict(schema.get("properties", {}))
+    for name, choice in _choices(arguments, tool.kind, tool.sources):
+        own = properties.get(name)
+        header = {X_MCP_HEADER_KEY: own[X_MCP_HEADER_KEY]} if isinstance(own, dict) and X_MCP_HEADER_KEY in own else {}
+        properties[name] = {**choice, **header}
     required = [name for name in schema.get("required", []) if name not in arguments]
     if len(tool.sources) > 1:
         required = [*arguments[:1], *required]
