@@ -74,7 +74,7 @@ async def _do(visit: Visit, step: Step) -> None:
         if step is visits_visitor and code in EXCUSED | {"unknown_source"}:
             tally.gone[code] += 1
         elif code in EXCUSED | BETWEEN and visit.stage.excuses(began):
-            tally.lost[code] += 1
+            tally.lost[f"{visit.era} {step.__name__}: {code}"] += 1
         else:
             said = f"{code}: {error!r} after {time.monotonic() - began:.1f} s"
             tally.wrong.append(f"{visit.era} {step.__name__}: {said}")

@@ -113,16 +113,17 @@ async def answers(visit: Visit) -> None:
 
 
 async def waits_for_task(visit: Visit) -> None:
-    await _task(visit, end="completed")
+    await _task(visit, "completed", seconds=0.5)
 
 
 async def cancels_task(visit: Visit) -> None:
-    await _task(visit, end="cancelled")
+    await _task(visit, "cancelled", seconds=5)
 
 
-async def _task(visit: Visit, end: str) -> None:
+async def _task(visit: Visit, end: str, seconds: float) -> None:
     gateway, token = visit.stage.both.behind, visit.token
-    params = {"name": "take_long", "arguments": {"words": visit.words, "database": "shelf"}}
+    arguments = {"words": visit.words, "database": "shelf", "seconds": seconds}
+    params = {"name": "take_long", "arguments": arguments}
     visit.tally.tasks += 1
     begun = await _ask(gateway, "tools/call", params, token)
     if "taskId" not in begun:

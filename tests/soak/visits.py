@@ -52,7 +52,7 @@ class Tally:
     done: Counter[tuple[str, Era]] = field(default_factory=Counter[tuple[str, Era]])
     """Steps, all answers right."""
     lost: Counter[str] = field(default_factory=Counter[str])
-    """By what the caller was told, shortly after a connection was cut."""
+    """By step and what the caller was told, shortly after a connection was cut."""
     gone: Counter[str] = field(default_factory=Counter[str])
     """The same for calls of the worker that comes and goes."""
     wrong: list[str] = field(default_factory=list[str])

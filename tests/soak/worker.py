@@ -30,6 +30,13 @@ class Words(msgspec.Struct, forbid_unknown_fields=True):
     database: str | None = None
 
 
+class Work(Words, forbid_unknown_fields=True):
+    """What to say at the end."""
+
+    seconds: float = 0.5
+    """How long it takes."""
+
+
 class Said(msgspec.Struct):
     """What was said."""
 
@@ -97,11 +104,11 @@ def make_worker(source: str) -> Worker[str]:
         return str(found["note"].content["note"])
 
     @worker.tool(scope="data:read", action="read", read_only=True, task_support="optional")
-    async def take_long(call: Call[str], arguments: Words) -> str:
-        """Takes half a second, as a task."""
+    async def take_long(call: Call[str], arguments: Work) -> str:
+        """Takes its time, as a task."""
         await call.become_task()
         await call.progress(1, 2, arguments.words)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(arguments.seconds)
         return arguments.words
 
     @worker.prompt(scope="data:read", action="read")
