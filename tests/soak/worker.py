@@ -10,7 +10,8 @@ import msgspec
 
 from isthmus.asking import form
 from isthmus.errors import NotFound
-from isthmus.serving import CANCELLED_FOR, ServingWorker
+from isthmus.running import CANCELLED_FOR
+from isthmus.serving import ServingWorker
 from isthmus.worker import Call, Source, Worker
 from soak.counters import the, watch
 
@@ -133,11 +134,11 @@ def count() -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Idle, held and kept."""
     serving = the(ServingWorker[str])
     now = time.monotonic()
-    late = sum(now - at > CANCELLED_FOR + 1 for at in serving.cancelled.values())
-    running = len(serving.running) + sum(len(e.running) for e in serving.service.endpoints.values())
+    late = sum(now - at > CANCELLED_FOR + 1 for at in serving.calls.cancelled.values())
+    running = len(serving.calls.running) + sum(len(e.running) for e in serving.service.endpoints.values())
     idle = {"calls": running, "cancellations over their time": late, "sources that retire": len(serving.retiring)}
     held = {"subscriptions": len(serving.client._subs), "endpoints": len(serving.service.endpoints)}
-    return idle, held, {"cancellations": len(serving.cancelled)}
+    return idle, held, {"cancellations": len(serving.calls.cancelled)}
 
 
 if __name__ == "__main__":

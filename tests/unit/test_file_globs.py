@@ -36,9 +36,9 @@ def test_stars_stay_in_a_name_and_two_stars_cross_folders(pattern: str, path: st
     [("*a" * 120 + "b", ["a" * 255]), ("**/a/" * 60 + "b", ["a"] * 100), ("a*" * 120 + "b", ["a" * 255])],
 )
 def test_a_glob_made_to_take_for_ever_takes_milliseconds(pattern: str, names: list[str]) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert Glob(pattern).matches(names) is False
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_a_glob_has_a_bound() -> None:

@@ -1,45 +1,24 @@
-"""A worker on the bus: it joins, bounds and runs calls, sends frames, hears cancellations, and leaves without loss."""
+"""A worker on the bus: it joins, bounds its calls, replaces its sources, and leaves without loss."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from isthmus import bus, definitions, logs, subjects
+from isthmus import bus, definitions, subjects
 from isthmus.advertising import AdvertisedService, Endpoint
-from isthmus.answering import answer
 from isthmus.errors import (
-    BadCall,
     Busy,
-    CallError,
-    IsthmusError,
-    TooLarge,
-    ToolError,
-    WorkerFailed,
 )
-from isthmus.messages import (
-    CODE_HEADER,
-    ERROR_CODE_HEADER,
-    ERROR_HEADER,
-    FRAME_HEADER,
-    TIMEOUT_HEADER,
-    VERSION,
-    VERSION_HEADER,
-    WORKER_HEADER,
-    Envelope,
-    Frame,
-)
-from isthmus.results import failure, outcome
+from isthmus.running import RunningCalls
 from isthmus.settings import BusSettings
 from isthmus.tools import Source, Toolbox
 
@@ -50,12 +29,6 @@ logger = logging.getLogger("isthmus.worker")
 TICK = 0.25
 """Seconds between two looks at the running calls; a tick that is late by STALL means that the process was stopped."""
 STALL = 1.0
-FIRST_FRAME = 0.5
-"""Seconds until a call that runs shows that it is alive, then each FRAME_EVERY."""
-FRAME_EVERY = 1.0
-CANCELLED_FOR = 60.0
-"""Seconds for which a cancellation is remembered that came before its call."""
-CANCELLED_MOST = 10_000
 LEAVE_WITHIN = 10.0
 """Seconds that running calls have to finish once the worker leaves."""
 
@@ -67,16 +40,6 @@ class WorkerSettings(BusSettings, frozen=True, kw_only=True):
     """One secret for all workers: their fingerprints of a target agree, and say nothing about it."""
     heartbeat_path: str = ""
     """A file that is touched every TICK while the worker is on the bus, for health checks; empty: none."""
-
-
-@dataclass(slots=True)
-class Running:
-    """A call under way; `shown` is when the caller last heard of it."""
-
-    reply: str
-    task: asyncio.Task[None]
-    began: float = field(default_factory=time.monotonic)
-    shown: float = 0.0
 
 
 async def serve(
@@ -118,8 +81,7 @@ class ServingWorker(Generic[T]):
         self.heartbeat = Path(settings.heartbeat_path) if settings.heartbeat_path else None
         self.joined = False
         self.service = AdvertisedService(client, toolbox.service, toolbox.version)
-        self.running: dict[str, Running] = {}
-        self.cancelled: dict[str, float] = {}
+        self.calls = RunningCalls(client, toolbox, self.service.id, self.offer)
         self.ticked = time.monotonic()
         self.busy_until = 0.0
         self.ticker: asyncio.Task[None] | None = None
@@ -130,7 +92,7 @@ class ServingWorker(Generic[T]):
     async def join(self) -> None:
         """Subscribes to everything, then says so."""
         self.ticker = asyncio.create_task(self._tick())
-        self.others.append(await self.client.subscribe(subjects.CANCEL, cb=self._on_cancel))
+        self.others.append(await self.client.subscribe(subjects.CANCEL, cb=self.calls.on_cancel))
         for source in self.toolbox.sources.values():
             await self._open(source)
         await self._offer_definitions()
@@ -232,9 +194,9 @@ class ServingWorker(Generic[T]):
             now = time.monotonic()
             if len(endpoint.running) >= endpoint.limit or now < self.busy_until or now - self.ticked > TICK + STALL:
                 endpoint.errors += 1
-                await self._refuse(message.reply, Busy())
+                await self.calls.refuse(message.reply, Busy())
                 return
-            task = asyncio.create_task(self._run(message, endpoint, source))
+            task = asyncio.create_task(self.calls.run(message, endpoint, source))
             endpoint.running.add(task)
             task.add_done_callback(endpoint.running.discard)
 
@@ -263,13 +225,6 @@ class ServingWorker(Generic[T]):
         subject = subjects.tools(self.toolbox.kind, digest)
         return await self.client.subscribe(subject, queue=digest, cb=on_request)
 
-    async def _on_cancel(self, message: Msg) -> None:
-        call_id = message.data.decode(errors="replace")
-        if (running := self.running.get(call_id)) is not None:
-            running.task.cancel()
-        elif len(self.cancelled) < CANCELLED_MOST:
-            self.cancelled[call_id] = time.monotonic()
-
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
@@ -280,101 +235,7 @@ class ServingWorker(Generic[T]):
             self.ticked = now
             if self.heartbeat is not None and self.joined and self.client.is_connected:
                 self.heartbeat.touch()
-            self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
-            for running in list(self.running.values()):
-                if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
-                    await self.frame(running, "working", b"")
-
-    async def frame(self, running: Running, frame: Frame, body: bytes) -> None:
-        """Something before the final reply."""
-        running.shown = time.monotonic()
-        headers = {FRAME_HEADER: frame, WORKER_HEADER: self.service.id}
-        await self.client.publish(running.reply, body, headers=headers)
-
-    async def _refuse(self, reply: str, error: IsthmusError) -> None:
-        await self.client.publish(
-            reply,
-            headers={
-                ERROR_CODE_HEADER: str(error.status),
-                ERROR_HEADER: error.message,
-                CODE_HEADER: error.code,
-            },
-        )
-
-    async def _run(self, message: Msg, endpoint: Endpoint, source: Source[T]) -> None:
-        """One call, from its message to its reply; the kit's one broad catch."""
-        began, line, came = time.perf_counter_ns(), logs.CallLine(), "ok"
-        source_id = f"{self.toolbox.kind}.{source.name}"
-        try:
-            body, came = await self._answer(message, source)
-            await self.client.publish(message.reply, body)
-        except (CallError, ToolError) as error:
-            endpoint.errors += 1
-            endpoint.last_error = came = error.code
-            await self._refuse(message.reply, error)
-        except asyncio.CancelledError:
-            endpoint.errors += 1
-            endpoint.last_error = came = "cancelled"
-        except Exception as error:
-            logger.exception("a call of %s failed", message.subject)
-            endpoint.errors += 1
-            endpoint.last_error, came = type(error).__name__, WorkerFailed.code
-            await self._refuse(message.reply, WorkerFailed())
-        finally:
-            endpoint.nanoseconds += time.perf_counter_ns() - began
-            line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, came)
-
-    async def _answer(self, message: Msg, source: Source[T]) -> tuple[bytes, str]:
-        """The body of the reply, and what the log says of it."""
-        headers = message.headers or {}
-        if headers.get(VERSION_HEADER) != VERSION:
-            raise BadCall(f"This worker speaks version {VERSION} of the call format.")
-        try:
-            seconds = int(headers[TIMEOUT_HEADER]) / 1000
-            envelope = msgspec.json.decode(message.data, type=Envelope)
-        except (KeyError, ValueError, msgspec.DecodeError):
-            raise BadCall from None
-        logs.current_call.set(envelope.id)
-        if self.cancelled.pop(envelope.id, None) is not None:
-            raise asyncio.CancelledError
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (this is a coroutine)
-        running = self.running[envelope.id] = Running(message.reply, task)
-        try:
-            name = message.subject.rpartition(".")[2]
-            wire = CallWire(self, running, source.name)
-            reply = await answer(self.toolbox, source, name, envelope, seconds, wire)
-        finally:
-            del self.running[envelope.id]
-        body = msgspec.json.encode(reply)
-        if len(body) > self.client.max_payload - 1024:
-            if envelope.method != "tools/call":
-                raise TooLarge
-            reply = failure(TooLarge().message, TooLarge.code)
-            body = msgspec.json.encode(reply)
-        return body, outcome(reply)
-
-
-@dataclass(frozen=True)
-class CallWire(Generic[T]):
-    """What one running call says before its answer."""
-
-    worker: ServingWorker[T]
-    running: Running
-    source: str
-
-    async def frame(self, frame: Frame, body: bytes) -> None:
-        """To the caller; what is too large for the bus is left out."""
-        if len(body) < self.worker.client.max_payload - 1024:
-            await self.worker.frame(self.running, frame, body)
-
-    async def updated(self, uri: str) -> None:
-        """To every gateway."""
-        await self.worker.client.publish(subjects.updated(self.worker.toolbox.kind, self.source), uri.encode())
-
-    async def offer_changed(self) -> None:
-        """To every gateway."""
-        await self.worker.offer()
+            await self.calls.look_after(now)
 
 
 async def _end(tasks: Sequence[asyncio.Task[object]], within: float) -> None:

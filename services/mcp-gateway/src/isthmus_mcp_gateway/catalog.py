@@ -54,6 +54,11 @@ class CatalogEntry(msgspec.Struct, Generic[D_co], frozen=True):
     sources: tuple[str, ...]
     """Their names, sorted."""
 
+    @property
+    def routing_argument(self) -> str:
+        """The argument that names the source which a call goes to; empty: none does."""
+        return next(iter(self.definition.sources), "")
+
 
 CatalogTool = CatalogEntry[ToolDefinition]
 CatalogPrompt = CatalogEntry[PromptDefinition]

@@ -13,25 +13,24 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
-from isthmus.answering import arguments_sentence
-from isthmus.errors import CallError, ClientCannot, InvalidArguments, IsthmusError, NotFound, ToolError
+from isthmus.errors import CallError, ClientCannot, IsthmusError, NotFound, ToolError
 from isthmus.messages import ClientCan
-from isthmus.results import CallToolResult, TextContent, failure
+from isthmus.results import failure
 from isthmus_mcp_gateway import resources, sources_tool, targets
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.gate import CLAIMS
 from isthmus_mcp_gateway.listeners import Listeners
 from isthmus_mcp_gateway.policy import PolicyWatch
+from isthmus_mcp_gateway.protocol_errors import is_modern, lacking, no_resource, protocol_error
 from isthmus_mcp_gateway.relay import Called, Inputs, Relay, logged
 from isthmus_mcp_gateway.seal import Seal
 from isthmus_mcp_gateway.targets import Completing, Target
 from isthmus_mcp_gateway.tasks import Tasks
 from isthmus_mcp_gateway.tokens import Claims
-from isthmus_mcp_gateway.views import FRESH, View, Views, routing_argument
+from isthmus_mcp_gateway.views import FRESH, View, Views
 
 Context = ServerRequestContext[Any, Request]
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -40,9 +39,6 @@ INSTRUCTIONS = (
     "Databases and files of this organisation. Begin with list_sources; then list_tables and describe_table before you "
     "query, list_files before you read. A result that was cut says so and how to go on."
 )
-
-RESOURCE_NOT_FOUND = -32002
-"""What the 2025 versions answer for a resource that is not there; later ones say that the parameters are invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +129,8 @@ class Endpoint:
         try:
             result = await self._tool_result(claims, view, params.name, params.arguments or {}, call)
         except ClientCannot as error:
-            if _is_modern(context):
-                raise _lacking(error) from None
+            if is_modern(context):
+                raise lacking(error) from None
             result = msgspec.json.encode(failure(error.message, error.code))
         return _as(types.CallToolResult, result)
 
@@ -151,7 +147,7 @@ class Endpoint:
         try:
             result = await self._tool_result(claims, view, plain.name, plain.arguments, call)
         except ClientCannot as error:
-            raise _lacking(error) from None
+            raise lacking(error) from None
         return await self.seal.sealed(plain.name, plain.arguments, result) if asks else result
 
     async def _tool_result(
@@ -166,7 +162,7 @@ class Endpoint:
             async with logged(claims) as called:
                 if name == sources_tool.NAME:
                     called.name, called.outcome = sources_tool.NAME, "ok"
-                    return msgspec.json.encode(_own(arguments, view))
+                    return msgspec.json.encode(sources_tool.answer(arguments, view))
                 called.name = name if name in view.tools else called.name
                 return await call(targets.tool(view, name, arguments), called)
         except ClientCannot:
@@ -182,7 +178,7 @@ class Endpoint:
                 target = targets.prompt(view, params.name, params.arguments or {})
                 return _as(types.GetPromptResult, await self._run(context, target, called, params))
         except IsthmusError as error:
-            raise _protocol_error(error, context) from None
+            raise protocol_error(error, context) from None
 
     async def read_resource(
         self, context: Context, params: types.ReadResourceRequestParams
@@ -195,10 +191,9 @@ class Endpoint:
                 target = targets.resource(view, uri)
                 result = await self._run(context, target, called, params)
         except NotFound as error:
-            code = types.INVALID_PARAMS if _is_modern(context) else RESOURCE_NOT_FOUND
-            raise MCPError(code, error.message, {"uri": uri}) from None
+            raise no_resource(context, error.message, uri) from None
         except IsthmusError as error:
-            raise _protocol_error(error, context) from None
+            raise protocol_error(error, context) from None
         return _as(types.ReadResourceResult, result)
 
     async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
@@ -219,16 +214,16 @@ class Endpoint:
             async with logged(claims) as called:
                 return _as(types.CompleteResult, await self._run(context, found, called, params))
         except IsthmusError as error:
-            raise _protocol_error(error, context) from None
+            raise protocol_error(error, context) from None
 
     async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Follows a resource that the caller may read."""
         if not self._may_follow(context, str(params.uri)):
-            raise MCPError(RESOURCE_NOT_FOUND, "There is no resource of that URI.", {"uri": str(params.uri)})
+            raise no_resource(context, "There is no resource of that URI.", str(params.uri))
         try:
             self.listeners.follow(context, str(params.uri))
         except ToolError as error:
-            raise _protocol_error(error, context) from None
+            raise protocol_error(error, context) from None
         return types.EmptyResult()
 
     async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -254,26 +249,13 @@ class Endpoint:
 
     async def resource_updated(self, kind: str, source: str, uri: str) -> None:
         """A worker says that a resource of its source changed: passed on if the URI is its own to speak of."""
-        found = resources.find(uri, self._discovery.catalog.resources.values())
-        if found is None:
-            return
-        entry, variables = found
-        named = variables.get(routing_argument(entry), source)
-        if entry.kind == kind and named == source and source in entry.sources:
+        if resources.belongs_to(uri, kind, source, self._discovery.catalog.resources.values()):
             await self.listeners.resource_updated(uri)
 
     def _may_follow(self, context: Context, uri: str) -> bool:
         claims, view = self._view(context)
-        found = resources.find(uri, view.resources.values())
-        if found is None:
-            return False
-        entry, variables = found
-        named = variables.get(routing_argument(entry), entry.sources[0])
-        granted = self._policy.current.granted(claims, f"{entry.kind}.{named}")
-        named_object = variables.get(entry.definition.object, "")  # without one: the source as a whole
-        return named in entry.sources and any(
-            granted.access(action, named_object) is not None for action in entry.definition.actions
-        )
+        policy = self._policy.current
+        return resources.may_read(uri, view.resources.values(), lambda source: policy.granted(claims, source))
 
     async def _run(
         self,
@@ -335,38 +317,7 @@ class _Server(Server[Any]):
         )
 
 
-def _own(arguments: Mapping[str, Any], view: View) -> CallToolResult:
-    try:
-        wanted = msgspec.convert(arguments, sources_tool.ListSources)
-    except msgspec.ValidationError as error:
-        raise InvalidArguments(arguments_sentence(str(error), sources_tool.NAME, sources_tool.ListSources)) from None
-    page = sources_tool.list_sources(wanted, view)
-    return CallToolResult(
-        content=(TextContent(page.text()),), structured_content=msgspec.Raw(msgspec.json.encode(page))
-    )
-
-
 def _as(model: type[M], reply: bytes) -> M:
     """A mapping, not a model, whatever the type says: the SDK would drop the nulls of a model's structured content."""
     del model
     return cast("M", msgspec.json.decode(reply))
-
-
-def _is_modern(context: Context) -> bool:
-    return context.protocol_version in MODERN_PROTOCOL_VERSIONS
-
-
-def _lacking(error: ClientCannot) -> MCPError:
-    """What 2026-07-28 answers to a client that cannot be asked."""
-    capabilities: dict[str, dict[str, object]] = {name: {} for name in error.needs}
-    data = {"requiredCapabilities": capabilities}
-    return MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, error.message, data)
-
-
-def _protocol_error(error: IsthmusError, context: Context) -> MCPError:
-    """What MCP answers where results cannot carry errors."""
-    if isinstance(error, ClientCannot) and _is_modern(context):
-        return _lacking(error)
-    mendable = isinstance(error, ToolError)
-    code = types.INVALID_PARAMS if mendable else types.INTERNAL_ERROR
-    return MCPError(code, error.message, {"code": error.code})

@@ -1,11 +1,12 @@
 """URIs of resources: from the URI that a client names to the definition it belongs to (RFC 6570)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
+from isthmus.grants import Granted
 from isthmus_mcp_gateway.catalog import CatalogResource, precedence
 
 LONGEST = 4096
@@ -45,3 +46,23 @@ def find(uri: str, resources: Iterable[CatalogResource]) -> tuple[CatalogResourc
 def _rank(resource: CatalogResource) -> tuple[tuple[bool, str], int, str]:
     template = resource.definition.uri_template
     return precedence(resource.kind), -len(_EXPRESSION.sub("", template)), template
+
+
+def belongs_to(uri: str, kind: str, source: str, resources: Iterable[CatalogResource]) -> bool:
+    """Whether a worker of this kind may speak of the URI for this source."""
+    if (found := find(uri, resources)) is None:
+        return False
+    entry, variables = found
+    return entry.kind == kind and source in entry.sources and variables.get(entry.routing_argument, source) == source
+
+
+def may_read(uri: str, resources: Iterable[CatalogResource], granted: Callable[[str], Granted]) -> bool:
+    """Whether the caller may, as far as it can be said without the worker; `granted` takes `<kind>.<source>`."""
+    if (found := find(uri, resources)) is None:
+        return False
+    entry, variables = found
+    source = variables.get(entry.routing_argument, entry.sources[0])
+    grants = granted(f"{entry.kind}.{source}")
+    target = variables.get(entry.definition.object, "")  # without one: the source as a whole
+    allowed = any(grants.access(action, target) is not None for action in entry.definition.actions)
+    return source in entry.sources and allowed

@@ -2,12 +2,15 @@
 
 import base64
 import binascii
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import mcp_types as types
 import msgspec
 
+from isthmus.answering import arguments_sentence
 from isthmus.errors import InvalidArguments
+from isthmus.results import CallToolResult, TextContent
 from isthmus.schemas import answer_schema, arguments_schema
 from isthmus_mcp_gateway.views import View
 
@@ -73,6 +76,18 @@ TOOL = types.Tool(
     output_schema=answer_schema(SourceList),
     annotations=types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
 )
+
+
+def answer(arguments: Mapping[str, Any], view: View) -> CallToolResult:
+    """MCP's result of the tool. Raises InvalidArguments."""
+    try:
+        wanted = msgspec.convert(arguments, ListSources)
+    except msgspec.ValidationError as error:
+        raise InvalidArguments(arguments_sentence(str(error), NAME, ListSources)) from None
+    page = list_sources(wanted, view)
+    return CallToolResult(
+        content=(TextContent(page.text()),), structured_content=msgspec.Raw(msgspec.json.encode(page))
+    )
 
 
 def list_sources(arguments: ListSources, view: View) -> SourceList:

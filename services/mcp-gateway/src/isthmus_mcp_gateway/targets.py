@@ -11,7 +11,7 @@ from isthmus.errors import InvalidArguments, NotFound, UnknownSource, UnknownToo
 from isthmus.messages import Method
 from isthmus_mcp_gateway import resources, sources_tool
 from isthmus_mcp_gateway.catalog import CatalogEntry
-from isthmus_mcp_gateway.views import View, routing_argument
+from isthmus_mcp_gateway.views import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Completing:
 
 def completion(view: View, entry: CatalogEntry[Definition], wanted: Completing) -> Target | tuple[str, ...]:
     """What `completion/complete` is for, or the values themselves: sources are known here."""
-    routes = routing_argument(entry)
+    routes = entry.routing_argument
     if wanted.argument == routes:
         return tuple(name for name in entry.sources if name.startswith(wanted.value))
     if wanted.argument not in view.completions.get(entry.kind, ()):
@@ -130,7 +130,7 @@ def _encoded(arguments: Mapping[str, Any]) -> bytes:
 
 def _sources(view: View, entry: CatalogEntry[Definition], arguments: Mapping[str, Any]) -> dict[str, str]:
     """The name of the source that the call goes to under "", and the ids of the others by their arguments."""
-    routes = routing_argument(entry)
+    routes = entry.routing_argument
     found = {"": entry.sources[0]}
     for argument, kind in entry.definition.sources.items():
         names = entry.sources if argument == routes else tuple(s.name for s in view.sources.values() if s.kind == kind)

@@ -8,7 +8,7 @@ import msgspec
 from mcp.server.caching import CacheHint
 from mcp.shared.inbound import X_MCP_HEADER_KEY, x_mcp_header_map
 
-from isthmus.definitions import Definition, PromptDefinition
+from isthmus.definitions import PromptDefinition
 from isthmus.schemas import JsonSchema
 from isthmus_mcp_gateway.catalog import (
     Catalog,
@@ -109,11 +109,6 @@ class Views:
         )
 
 
-def routing_argument(entry: CatalogEntry[Definition]) -> str:
-    """The argument that names the source which a call goes to; empty: none does."""
-    return next(iter(entry.definition.sources), "")
-
-
 def _is_plain(tool: CatalogTool) -> bool:
     return tool.definition.task_support == "forbidden" and not x_mcp_header_map(tool.definition.input_schema)
 
@@ -167,7 +162,7 @@ def _prompt(prompt: CatalogPrompt) -> types.Prompt:
             types.PromptArgument(
                 name=argument.name,
                 description=argument.description or None,
-                required=several if argument.name == routing_argument(prompt) else argument.required,
+                required=several if argument.name == prompt.routing_argument else argument.required,
             )
             for argument in definition.arguments
         ],
@@ -177,7 +172,7 @@ def _prompt(prompt: CatalogPrompt) -> types.Prompt:
 def _listed(entry: CatalogResource, sources: Mapping[str, CatalogSource]) -> Iterator[types.Resource]:
     """The resources that the definition stands for, if its URI needs no more than the name of a source."""
     definition, template = entry.definition, parse(entry.definition.uri_template)
-    named = routing_argument(entry)
+    named = entry.routing_argument
     if template is None or set(template.variable_names) - {named}:
         return
     for name in entry.sources if named else entry.sources[:1]:

@@ -1,0 +1,175 @@
+"""The calls that a worker has under way: each from its message to its reply, with frames between, or cancelled."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from isthmus import logs, subjects
+from isthmus.advertising import Endpoint
+from isthmus.answering import answer
+from isthmus.errors import BadCall, CallError, IsthmusError, TooLarge, ToolError, WorkerFailed
+from isthmus.messages import (
+    CODE_HEADER,
+    ERROR_CODE_HEADER,
+    ERROR_HEADER,
+    FRAME_HEADER,
+    TIMEOUT_HEADER,
+    VERSION,
+    VERSION_HEADER,
+    WORKER_HEADER,
+    Envelope,
+    Frame,
+)
+from isthmus.results import failure, outcome
+from isthmus.tools import Source, Toolbox
+
+T = TypeVar("T")
+
+logger = logging.getLogger("isthmus.worker")
+
+FIRST_FRAME = 0.5
+"""Seconds until a call that runs shows that it is alive, then each FRAME_EVERY."""
+FRAME_EVERY = 1.0
+CANCELLED_FOR = 60.0
+"""Seconds for which a cancellation is remembered that came before its call."""
+CANCELLED_MOST = 10_000
+
+
+@dataclass(slots=True)
+class Running:
+    """A call under way; `shown` is when the caller last heard of it."""
+
+    reply: str
+    task: asyncio.Task[None]
+    began: float = field(default_factory=time.monotonic)
+    shown: float = 0.0
+
+
+class RunningCalls(Generic[T]):
+    """All of one worker."""
+
+    def __init__(
+        self, client: Client, toolbox: Toolbox[T], worker_id: str, offer: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`offer` tells everybody what the worker offers, anew."""
+        self.client = client
+        self.kind = toolbox.kind
+        self.offer = offer
+        self._toolbox = toolbox
+        self._worker_id = worker_id
+        self.running: dict[str, Running] = {}
+        self.cancelled: dict[str, float] = {}
+
+    async def on_cancel(self, message: Msg) -> None:
+        """A call is no longer wanted; it may not have come yet."""
+        call_id = message.data.decode(errors="replace")
+        if (running := self.running.get(call_id)) is not None:
+            running.task.cancel()
+        elif len(self.cancelled) < CANCELLED_MOST:
+            self.cancelled[call_id] = time.monotonic()
+
+    async def look_after(self, now: float) -> None:
+        """Those that take long show that they are alive; cancellations that met no call are forgotten."""
+        self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
+        for running in list(self.running.values()):
+            if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
+                await self.frame(running, "working", b"")
+
+    async def frame(self, running: Running, frame: Frame, body: bytes) -> None:
+        """Something before the final reply."""
+        running.shown = time.monotonic()
+        headers = {FRAME_HEADER: frame, WORKER_HEADER: self._worker_id}
+        await self.client.publish(running.reply, body, headers=headers)
+
+    async def refuse(self, reply: str, error: IsthmusError) -> None:
+        """An answer that is no result (ADR-32)."""
+        await self.client.publish(
+            reply,
+            headers={
+                ERROR_CODE_HEADER: str(error.status),
+                ERROR_HEADER: error.message,
+                CODE_HEADER: error.code,
+            },
+        )
+
+    async def run(self, message: Msg, endpoint: Endpoint, source: Source[T]) -> None:
+        """One call, from its message to its reply; the kit's one broad catch."""
+        began, line, came = time.perf_counter_ns(), logs.CallLine(), "ok"
+        source_id = f"{self._toolbox.kind}.{source.name}"
+        try:
+            body, came = await self._answer(message, source)
+            await self.client.publish(message.reply, body)
+        except (CallError, ToolError) as error:
+            endpoint.errors += 1
+            endpoint.last_error = came = error.code
+            await self.refuse(message.reply, error)
+        except asyncio.CancelledError:
+            endpoint.errors += 1
+            endpoint.last_error = came = "cancelled"
+        except Exception as error:
+            logger.exception("a call of %s failed", message.subject)
+            endpoint.errors += 1
+            endpoint.last_error, came = type(error).__name__, WorkerFailed.code
+            await self.refuse(message.reply, WorkerFailed())
+        finally:
+            endpoint.nanoseconds += time.perf_counter_ns() - began
+            line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, came)
+
+    async def _answer(self, message: Msg, source: Source[T]) -> tuple[bytes, str]:
+        """The body of the reply, and what the log says of it."""
+        headers = message.headers or {}
+        if headers.get(VERSION_HEADER) != VERSION:
+            raise BadCall(f"This worker speaks version {VERSION} of the call format.")
+        try:
+            seconds = int(headers[TIMEOUT_HEADER]) / 1000
+            envelope = msgspec.json.decode(message.data, type=Envelope)
+        except (KeyError, ValueError, msgspec.DecodeError):
+            raise BadCall from None
+        logs.current_call.set(envelope.id)
+        if self.cancelled.pop(envelope.id, None) is not None:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (this is a coroutine)
+        running = self.running[envelope.id] = Running(message.reply, task)
+        try:
+            name = message.subject.rpartition(".")[2]
+            wire = CallWire(self, running, source.name)
+            reply = await answer(self._toolbox, source, name, envelope, seconds, wire)
+        finally:
+            del self.running[envelope.id]
+        body = msgspec.json.encode(reply)
+        if len(body) > self.client.max_payload - 1024:
+            if envelope.method != "tools/call":
+                raise TooLarge
+            reply = failure(TooLarge().message, TooLarge.code)
+            body = msgspec.json.encode(reply)
+        return body, outcome(reply)
+
+
+@dataclass(frozen=True)
+class CallWire(Generic[T]):
+    """What one running call says before its answer."""
+
+    calls: RunningCalls[T]
+    running: Running
+    source: str
+
+    async def frame(self, frame: Frame, body: bytes) -> None:
+        """To the caller; what is too large for the bus is left out."""
+        if len(body) < self.calls.client.max_payload - 1024:
+            await self.calls.frame(self.running, frame, body)
+
+    async def updated(self, uri: str) -> None:
+        """To every gateway."""
+        await self.calls.client.publish(subjects.updated(self.calls.kind, self.source), uri.encode())
+
+    async def offer_changed(self) -> None:
+        """To every gateway."""
+        await self.calls.offer()
