@@ -27,11 +27,11 @@ BETWEEN = frozenset({"unavailable", "session_unknown", "stream_cut", "not_heard"
 """What a client may meet where two gateways were cut from each other: 503 or 504, 404, a stream that ends, no news."""
 
 
-async def act(stage: Stage, tally: Tally, number: int, over: asyncio.Event) -> None:
+async def act(stage: Stage, tally: Tally, number: int) -> None:
     """One client after another, of both eras in turn, until it is over."""
     chosen = random.Random(number)  # noqa: S311
     for visit in itertools.count():
-        if over.is_set():
+        if stage.over.is_set():
             return
         era: Era = "2026" if (number + visit) % 2 else "2025"
         menu = BOTH if era == "2025" else MODERN
