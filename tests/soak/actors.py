@@ -71,9 +71,10 @@ async def _do(visit: Visit, step: Step) -> None:
             await step(visit)
     except (ToldError, MCPError, SubscriptionLost, TimeoutError, httpx2.HTTPError) as error:
         code = _code(error)
+        since = visit.began if code == "not_heard" else began  # a stream that the SDK's client gave up stays away
         if step is visits_visitor and code in EXCUSED | {"unknown_source"}:
             tally.gone[code] += 1
-        elif code in EXCUSED | BETWEEN and visit.stage.excuses(began):
+        elif code in EXCUSED | BETWEEN and visit.stage.excuses(since):
             tally.lost[f"{visit.era} {step.__name__}: {code}"] += 1
         else:
             said = f"{code}: {error!r} after {time.monotonic() - began:.1f} s"

@@ -94,7 +94,7 @@ class Stage:
             if self.over.is_set():
                 return
             name = f"visitor_{number}"
-            with self._worker(name) as process:
+            with worker(self.nats, self.folder, name) as process:
                 try:
                     async with self.both.behind.client() as client:
                         await fleet.until_listed(client, name)
@@ -111,9 +111,6 @@ class Stage:
             async with asyncio.timeout(within):
                 await self.over.wait()
         return self.over.is_set()
-
-    def _worker(self, source: str) -> contextlib.AbstractContextManager[Process]:
-        return worker(self.nats, self.folder, source)
 
     async def counters(self, process: Process) -> Counters:
         """Into one of them."""
