@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import mcp_types as types
 import pytest
 from mcp import Client
@@ -259,3 +260,24 @@ async def test_a_write_through_one_gateway_is_heard_at_another(nats: NatsServer,
                 (contents,) = (await writer.read_resource(file)).contents
                 assert (contents.uri, getattr(contents, "text", "")) == (file, arguments["content"])
         assert heard.empty()
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "needed"),
+    [
+        ("resources/read", {"uri": "database://shop/orders"}, "data:read"),
+        ("resources/read", {"uri": "store://reports/top.txt"}, "files:read"),
+        ("prompts/get", {"name": "explore_database", "arguments": {"database": "shop"}}, "data:read"),
+    ],
+    ids=str,
+)
+async def test_reading_with_too_small_a_scope_is_answered_with_all_scopes_that_it_takes(
+    gateway: Gateway, method: str, params: dict[str, Any], needed: str
+) -> None:
+    has = "files:write"
+    token = gateway.authority.token(scope=has, aud=gateway.mcp)
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    async with httpx2.AsyncClient() as http:
+        answer = await http.post(gateway.mcp, json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 403
+    assert f'scope="{" ".join(sorted((has, needed)))}"' in answer.headers["www-authenticate"]

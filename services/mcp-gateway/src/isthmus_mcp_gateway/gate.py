@@ -8,8 +8,10 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from isthmus.definitions import Definition
 from isthmus.origins import ENDPOINT_PATH, Origins
-from isthmus_mcp_gateway.catalog import Catalog
+from isthmus_mcp_gateway import resources
+from isthmus_mcp_gateway.catalog import Catalog, CatalogEntry
 from isthmus_mcp_gateway.policy import Policy
 from isthmus_mcp_gateway.tokens import Claims, InvalidToken, Verifier
 
@@ -22,6 +24,7 @@ BODY_LIMIT = 4 * 1024 * 1024
 
 class _Parameters(msgspec.Struct):
     name: str = ""
+    uri: str = ""
 
 
 class _Request(msgspec.Struct):
@@ -89,14 +92,23 @@ class Gate:
         return claims
 
     def _missing_scope(self, body: bytes, claims: Claims) -> str:
-        """The scope that the called tool needs and the token lacks; empty: none."""
+        """The scope that the tool, prompt or resource needs and the token lacks; empty: none."""
         try:
             request = msgspec.json.decode(body, type=_Request)
         except msgspec.DecodeError:
             return ""
-        if request.method != "tools/call" or (tool := self.catalog().tools.get(request.params.name)) is None:
-            return ""
-        return "" if tool.definition.scope in claims.scope.split() else tool.definition.scope
+        found: CatalogEntry[Definition] | None = None
+        match request.method:
+            case "tools/call":
+                found = self.catalog().tools.get(request.params.name)
+            case "prompts/get":
+                found = self.catalog().prompts.get(request.params.name)
+            case "resources/read":
+                match = resources.find(request.params.uri, self.catalog().resources.values())
+                found = match[0] if match is not None else None
+            case _:
+                pass
+        return "" if found is None or found.definition.scope in claims.scope.split() else found.definition.scope
 
 
 def admit(scope: Scope, claims: Claims) -> None:
