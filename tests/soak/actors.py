@@ -27,11 +27,11 @@ BETWEEN = frozenset({"unavailable", "session_unknown", "stream_cut", "not_heard"
 """What a client may meet where two gateways were cut from each other: 503 or 504, 404, a stream that ends, no news."""
 
 
-async def act(stage: Stage, tally: Tally, number: int, over: asyncio.Event) -> None:
+async def act(stage: Stage, tally: Tally, number: int) -> None:
     """One client after another, of both eras in turn, until it is over."""
     chosen = random.Random(number)  # noqa: S311
     for visit in itertools.count():
-        if over.is_set():
+        if stage.over.is_set():
             return
         era: Era = "2026" if (number + visit) % 2 else "2025"
         menu = BOTH if era == "2025" else MODERN
@@ -71,9 +71,10 @@ async def _do(visit: Visit, step: Step) -> None:
             await step(visit)
     except (ToldError, MCPError, SubscriptionLost, TimeoutError, httpx2.HTTPError) as error:
         code = _code(error)
+        since = visit.began if code == "not_heard" else began  # a stream that the SDK's client gave up stays away
         if step is visits_visitor and code in EXCUSED | {"unknown_source"}:
             tally.gone[code] += 1
-        elif code in EXCUSED | BETWEEN and visit.stage.excuses(began):
+        elif code in EXCUSED | BETWEEN and visit.stage.excuses(since):
             tally.lost[f"{visit.era} {step.__name__}: {code}"] += 1
         else:
             said = f"{code}: {error!r} after {time.monotonic() - began:.1f} s"

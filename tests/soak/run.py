@@ -99,19 +99,18 @@ def _counted(counter: Counter[str]) -> str:
 async def soak(seconds: float, folder: Path) -> Report:
     """Everything for that long, and then what is left of it."""
     async with stage(folder) as built:
-        tally, over = Tally(), asyncio.Event()
+        tally = Tally()
         await act_all(built, tally)
         baseline = await _baseline(built)
         report = Report(seconds, tally, 0, 0, 0, before=_shown(baseline))
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            disturbing = [group.create_task(built.kick()), group.create_task(built.come_and_go())]
+            group.create_task(built.kick())
+            group.create_task(built.come_and_go())
             for number in range(ACTORS):
-                group.create_task(act(built, tally, number, over))
+                group.create_task(act(built, tally, number))
             await _draw_curve(built, report, began)
-            over.set()
-            for task in disturbing:
-                task.cancel()
+            built.over.set()
         report.left, after = await _settle(built, baseline)
         report.after = _shown(after)
         report.memory.append((time.monotonic() - began, await built.memory()))

@@ -49,6 +49,8 @@ class Stage:
     kicked: list[float] = field(default_factory=list[float])
     visits: int = 0
     """Times that the third worker joined."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """The load ends. Nothing is cancelled for it: nats-py can lose that."""
 
     @property
     def processes(self) -> dict[str, Process]:
@@ -79,9 +81,8 @@ class Stage:
         return (await self._ask("PING.JSZ"))["data"]["consumers"]
 
     async def kick(self) -> None:
-        """Cuts connections to the bus, the oldest first, for ever."""
-        while True:
-            await asyncio.sleep(KICK_EVERY)
+        """Cuts connections to the bus, the oldest first, until it is over."""
+        while not await self._is_over(within=KICK_EVERY):
             connections = await self._connections()
             oldest = min(connection["cid"] for connection in connections)
             self.kicked.append(time.monotonic())
@@ -90,8 +91,10 @@ class Stage:
     async def come_and_go(self) -> None:
         """A third worker joins under a new name each time, and leaves; every third time it is killed."""
         for number in itertools.count():
+            if self.over.is_set():
+                return
             name = f"visitor_{number}"
-            with self._worker(name) as process:
+            with worker(self.nats, self.folder, name) as process:
                 try:
                     async with self.both.behind.client() as client:
                         await fleet.until_listed(client, name)
@@ -99,12 +102,15 @@ class Stage:
                 except* (MCPError, httpx2.HTTPError, AssertionError):
                     if not self.excuses(time.monotonic()):
                         raise
-                await asyncio.sleep(STAYS)
+                await self._is_over(within=STAYS)
                 if number % 3 != 2:
                     await asyncio.to_thread(process.terminate)
 
-    def _worker(self, source: str) -> contextlib.AbstractContextManager[Process]:
-        return worker(self.nats, self.folder, source)
+    async def _is_over(self, within: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.over.wait()
+        return self.over.is_set()
 
     async def counters(self, process: Process) -> Counters:
         """Into one of them."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -77,6 +78,7 @@ class Visit:
     """What is said and must come back; another in each step."""
     heard: asyncio.Queue[str] = field(default_factory=asyncio.Queue[str])
     """URIs of resources that changed."""
+    began: float = field(default_factory=time.monotonic)
 
     async def call(self, tool: str, words: object, source: str = "shelf", **options: Any) -> types.CallToolResult:
         return await self.client.call_tool(tool, {"words": words, "database": source}, **options)
