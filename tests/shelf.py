@@ -76,8 +76,8 @@ def make_worker(shelf: Shelf, limit: int = 4) -> Worker[Shelf]:
 
     @worker.tool(scope="data:read", action="read", read_only=True)
     async def fall(call: Call[Shelf], arguments: Say) -> str:
-        """Fails."""
-        raise RuntimeError("a secret: hunter2")
+        """Fails; on the word `socket` as a socket does."""
+        raise TimeoutError("hunter2") if arguments.words == "socket" else RuntimeError("a secret: hunter2")
 
     @worker.tool(scope="data:write", action="update")
     async def write(call: Call[Shelf], arguments: Say) -> str:

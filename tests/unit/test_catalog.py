@@ -12,7 +12,7 @@ from isthmus.definitions import Annotations, DefinitionSet, ResourceDefinition, 
 from isthmus_mcp_gateway.catalog import Catalog, Offer, merge
 
 
-def definition(name: str, text: str = "", scope: str = "data:read") -> ToolDefinition:
+def definition(name: str, text: str = "", scope: str = "data:read", kind: str = "db") -> ToolDefinition:
     return ToolDefinition(
         name=name,
         title=name,
@@ -21,7 +21,7 @@ def definition(name: str, text: str = "", scope: str = "data:read") -> ToolDefin
         annotations=Annotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True),
         scope=scope,
         actions=("read",),
-        sources={"database": "db"},
+        sources={"source": kind},
     )
 
 
@@ -67,7 +67,7 @@ def test_a_name_belongs_to_one_kind() -> None:
 
 
 def test_a_kind_of_its_own_takes_no_name_of_databases_and_files() -> None:
-    sets = {"d1": SETS["d1"], "a1": DefinitionSet("99.0.0", (definition("query", scope="aaa:use"),))}
+    sets = {"d1": SETS["d1"], "a1": DefinitionSet("99.0.0", (definition("query", scope="aaa:use", kind="aaa"),))}
     catalog = merge([offer("a"), offer("x", "a1", kind="aaa")], sets)
     assert catalog.tools["query"].kind == "db"
 
@@ -77,7 +77,8 @@ def test_a_kind_of_its_own_takes_no_name_of_databases_and_files() -> None:
     [("git", "data:read"), ("git", "other:use"), ("git", "git:use offline_access"), ("db", "db:use"), ("git", '"')],
 )
 def test_a_tool_whose_scope_is_not_its_kinds_does_not_count(kind: str, scope: str) -> None:
-    sets = {"g1": DefinitionSet("1.0.0", (definition("query", scope=scope), definition("own", scope="git:use")))}
+    tools = definition("query", scope=scope, kind=kind), definition("own", scope="git:use", kind=kind)
+    sets = {"g1": DefinitionSet("1.0.0", tools)}
     catalog = merge([offer("x", "g1", kind=kind)], sets)
     assert "query" not in catalog.tools
     assert catalog.scopes == (["git:use"] if kind == "git" else [])
@@ -146,3 +147,11 @@ def test_a_scheme_of_uris_belongs_to_one_kind() -> None:
 def test_scopes_are_those_of_everything_that_is_offered() -> None:
     sets = {"w": DefinitionSet("1.0.0", resources=(resource("wiki:{page}", "wiki:use"),))}
     assert merge([offer("pages", "w", kind="wiki")], sets).scopes == ["wiki:use"]
+
+
+def test_a_worker_of_another_kind_cannot_ask_for_grants_of_ours() -> None:
+    tool = definition("peek", scope="wiki:use")
+    greedy = msgspec.structs.replace(tool, sources={"wiki": "wiki", "database": "db"})
+    modest = msgspec.structs.replace(tool, name="look", sources={"wiki": "wiki"})
+    catalog = merge([offer("pages", "w", kind="wiki")], {"w": DefinitionSet("1.0.0", tools=(greedy, modest))})
+    assert list(catalog.tools) == ["look"]

@@ -64,12 +64,15 @@ async def answer(
 
     For the other methods it is raised, as ToolError: MCP answers those with protocol errors.
     """
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with limit:
             return await _answer(toolbox, source, name, envelope, seconds, wire)
     except InputRequired as question:
         return question.result
     except (ToolError, TimeoutError) as error:
+        if isinstance(error, TimeoutError) and not limit.expired():
+            raise  # the function's own, such as a socket's: a failure like any other
         problem = error if isinstance(error, ToolError) else DeadlineExceeded()
         if envelope.method != "tools/call":
             raise problem from None

@@ -29,7 +29,7 @@ class Finished:
 async def run(*command: str, folder: Path | None = None, most: int = MOST) -> Finished:
     """Runs a program, without a shell and without input, until it ends or has written too much; that is said there.
 
-    Where the call is stopped meanwhile, by its deadline or its caller, the program is killed with all that it started.
+    Where the call is stopped meanwhile, by its deadline or its caller, the program's whole process group is killed.
     It does not see `ISTHMUS_…` variables: the way to the bus is not its business. Raises OSError if it cannot start.
     """
     ours, theirs = os.pipe()  # not asyncio's own: it would wait for whoever still has the other end open

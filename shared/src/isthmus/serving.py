@@ -145,9 +145,12 @@ class ServingWorker(Generic[T]):
         logger.info("serving %s", ", ".join(self.toolbox.sources) or "no sources")
 
     async def offer(self) -> None:
-        """Advertises what the toolbox holds now."""
+        """Advertises what the toolbox holds now; a worker that leaves has nothing to offer any more."""
+        if not self.joined:
+            return
         for source in self.sources():
-            self.service.endpoints[source.name].advertisement = self.toolbox.advertisement(source, self.fingerprint_key)
+            if (endpoint := self.service.endpoints.get(source.name)) is not None:
+                endpoint.advertisement = self.toolbox.advertisement(source, self.fingerprint_key)
         await self._offer_definitions()
         await self._announce()
 

@@ -37,6 +37,11 @@ class Looking:
     def __post_init__(self) -> None:
         self.end = time.monotonic() + min(LOOKING, self.call.seconds / 2)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is."""
+        return time.monotonic() > self.end
+
     async def names(self) -> dict[str, TableName]:
         """The tables and views that the caller may read, by key."""
         with explained(self.call.source.handle, self.call.source.name):
@@ -57,7 +62,7 @@ class Looking:
 
     async def at(self, name: TableName) -> View | None:
         """The table as the caller sees it; None where it cannot be described, and once the time is over."""
-        if time.monotonic() > self.end:
+        if self.is_over:
             return None
         try:
             with explained(self.call.source.handle, self.call.source.name):

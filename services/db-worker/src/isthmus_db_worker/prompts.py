@@ -96,7 +96,7 @@ async def find_value(call: Call[Database], arguments: FindValue) -> str:
         seen = await looking.at(name)
         proposed = [] if seen is None else _searches(call, seen, arguments.value)
         room -= sum(len(text.encode()) for text in proposed)
-        if seen is None or room <= 0:
+        if looking.is_over or room <= 0:
             more = (
                 "\n\nOther tables may hold it, too: list_tables and describe_table show them, and the same kind of "
                 "filter searches them."

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.results import TextResourceContents
 from isthmus.tools import Call
@@ -89,7 +90,7 @@ async def _count(call: Call[Database], table: str) -> str:
         try:
             async with asyncio.timeout(COUNTING):
                 await database.runner.read(sa.select(sa.func.count()).select_from(rows.subquery()), take, call.left)
-        except TimeoutError:
+        except (TimeoutError, SQLAlchemyError):  # it takes long, or this view cannot be counted
             return ""
     number = counts[0][0]
     return f"rows: more than {COUNTED}" if isinstance(number, int) and number > COUNTED else f"rows: {number}"

@@ -124,6 +124,16 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
     )
 
 
+def _is_its_own(definition: Definition, kind: str) -> bool:
+    """Whether a worker may offer that: under a scope of its own, and about sources of its own.
+
+    Our own kinds may name each other's; a stranger's would get the caller's grants for a database.
+    """
+    about = {kind} if kind not in subjects.BUILT_IN else {*subjects.BUILT_IN}
+    its_own = scopes.belongs_to(definition.scope, kind) and {*definition.sources.values()} <= about
+    return its_own and subjects.is_name(definition.name)
+
+
 def _own_schemes(resources: dict[str, CatalogResource]) -> dict[str, CatalogResource]:
     """A scheme of URIs belongs to one kind, as a tool's name does: no other worker can stand in for its resources."""
     owners: dict[str, str] = {}
@@ -150,7 +160,7 @@ def _merge(
     by_key: defaultdict[str, list[tuple[_Set, D]]] = defaultdict(list)
     for each in found:
         for definition in offered(each.definitions):
-            if subjects.is_name(definition.name) and scopes.belongs_to(definition.scope, each.source.kind):
+            if _is_its_own(definition, each.source.kind):
                 by_key[key(definition)].append((each, definition))
     merged: dict[str, CatalogEntry[D]] = {}
     for name in sorted(by_key.keys() - set(reserved)):

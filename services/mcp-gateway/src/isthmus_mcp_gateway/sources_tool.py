@@ -23,7 +23,7 @@ class ListSources(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     query: str = ""
     """Only sources whose name, title or description contains this text."""
     kind: str = ""
-    """Only sources of this kind: `db` for databases, `file` for file stores."""
+    """Only sources of this kind, such as `db` for databases, `file` for file stores."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
     """How many sources at most."""
     cursor: str | None = None
@@ -71,7 +71,7 @@ class SourceList(msgspec.Struct):
 TOOL = types.Tool(
     name=NAME,
     title="List sources",
-    description="Lists the databases and file stores that you may use, and what each is for. Call it first.",
+    description="Lists the databases, file stores and other sources that you may use, and what for. Call it first.",
     input_schema=arguments_schema(ListSources),
     output_schema=answer_schema(SourceList),
     annotations=types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),

@@ -114,7 +114,7 @@ def call(
 
 @app.command(
     context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True},
-    epilog="isthmus run python git_worker.py site=./site",
+    epilog="isthmus run python examples/git_worker.py site ./site",
 )
 def run(
     program: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="The program and its own arguments.")],
