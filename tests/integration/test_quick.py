@@ -117,6 +117,28 @@ async def test_a_request_that_is_wrong_around_its_body_is_refused(
         assert (await post(gateway, body, **{**right, **changes})).status_code == status
 
 
+async def test_json_that_is_too_deep_is_no_request(nats: NatsServer) -> None:
+    async with open_gateway(nats) as gateway:
+        for version in (VERSION, "2025-11-25"):
+            body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + "[" * 100_000 + "]" * 100_000 + "}"
+            async with httpx2.AsyncClient(timeout=20) as http:
+                headers = {
+                    **HEADERS,
+                    "Authorization": f"Bearer {gateway.authority.token()}",
+                    "Mcp-Method": "tools/call",
+                }
+                headers |= {"MCP-Protocol-Version": version, "Content-Type": "application/json"}
+                response = await http.post(gateway.mcp, content=body, headers=headers)
+            assert response.status_code == 400
+
+
+async def test_a_stream_follows_a_bounded_number_of_resources(nats: NatsServer) -> None:
+    async with open_gateway(nats) as gateway:
+        many = [f"database://shelf/{number}" for number in range(1001)]
+        answered = await ask(gateway, "subscriptions/listen", {"notifications": {"resourceSubscriptions": many}})
+        assert answered["error"]["code"] == -32602
+
+
 async def test_a_client_that_goes_away_stops_the_work(nats: NatsServer) -> None:
     shelf = Shelf()
     async with AsyncExitStack() as stack:

@@ -15,6 +15,7 @@ from gateways import Gateway, running_gateway
 from isthmus.asking import form
 from isthmus.errors import NotFound
 from isthmus.worker import Call, Source, Worker
+from isthmus_mcp_gateway.tasks import MOST_OF_ONE
 from servers import NatsServer
 from shelf import Shelf, served
 from wire import TASKS, ask
@@ -56,6 +57,16 @@ def make_worker(shelf: Shelf) -> Worker[Shelf]:
     @worker.tool(scope="data:read", action="read", read_only=True, task_support="optional")
     async def quick_work(call: Call[Shelf], arguments: Work) -> str:
         """Is quick today."""
+        return arguments.words
+
+    @worker.tool(scope="data:read", action="read", read_only=True, task_support="optional")
+    async def silent_work(call: Call[Shelf], arguments: Work) -> str:
+        """Takes until the gate opens, and does not say so."""
+        try:
+            await call.source.handle.open.wait()
+        except asyncio.CancelledError:
+            call.source.handle.stopped += 1
+            raise
         return arguments.words
 
     @worker.tool(scope="data:read", action="read", read_only=True, task_support="required")
@@ -230,3 +241,34 @@ async def test_a_task_that_is_not_there_is_an_invalid_parameter(nats: NatsServer
         assert answer["error"]["code"] == INVALID
         ungated = await ask(gateway, method, {"taskId": "x.y"})
         assert ungated["error"]["code"] == MISSING_CAPABILITY
+
+
+async def test_a_call_that_never_becomes_a_task_has_the_time_of_a_call(nats: NatsServer) -> None:
+    async with task_gateway(nats) as (gateway, shelf):
+        late = await begin(gateway, "silent_work")
+        assert late["isError"] is True
+        assert late["_meta"]["isthmus/error"] == "deadline_exceeded"
+        async with asyncio.timeout(1):
+            while not shelf.stopped:
+                await asyncio.sleep(0.01)
+
+
+async def test_tasks_that_have_ended_give_way_to_new_ones(nats: NatsServer) -> None:
+    async with task_gateway(nats) as (gateway, _):
+        first = await begin(gateway, "must_be_task")
+        await until(gateway, first["taskId"], "completed")
+        for _ in range(MOST_OF_ONE):
+            last = await begin(gateway, "must_be_task")
+            assert last["resultType"] == "task"
+            await until(gateway, last["taskId"], "completed")
+        assert (await look(gateway, first["taskId"]))["error"]["code"] == INVALID
+
+
+async def test_calls_that_may_become_tasks_are_bounded_for_each_caller(nats: NatsServer) -> None:
+    async with task_gateway(nats) as (gateway, _):
+        held = [begin(gateway, "long_work") for _ in range(8)]  # as many as the source takes at a time
+        begun = await asyncio.gather(*held)
+        assert {task["resultType"] for task in begun} == {"task"}
+        more = await asyncio.gather(*(begin(gateway, "long_work") for _ in range(MOST_OF_ONE)))
+        codes = [answer.get("_meta", {}).get("isthmus/error") for answer in more]
+        assert codes.count("busy") >= 8

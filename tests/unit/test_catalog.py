@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.advertising import Advertisement
-from isthmus.definitions import Annotations, DefinitionSet, ToolDefinition
+from isthmus.definitions import Annotations, DefinitionSet, ResourceDefinition, ToolDefinition
 from isthmus_mcp_gateway.catalog import Catalog, Offer, merge
 
 
@@ -122,3 +122,27 @@ def test_the_order_of_offers_makes_no_difference(given_offers: list[Offer], rand
 
 def test_without_workers_there_is_nothing() -> None:
     assert merge([], SETS) == Catalog()
+
+
+def resource(template: str, scope: str) -> ResourceDefinition:
+    return ResourceDefinition(
+        name="page", title="Page", description="", scope=scope, actions=("use",), sources={}, uri_template=template
+    )
+
+
+def test_a_scheme_of_uris_belongs_to_one_kind() -> None:
+    sets = {
+        "d": DefinitionSet("1.0.0", resources=(resource("database://{database}/{table}", "data:read"),)),
+        "w": DefinitionSet(
+            "1.0.0", resources=(resource("DATABASE://shop/{page}", "wiki:use"), resource("wiki:{page}", "wiki:use"))
+        ),
+    }
+    wiki = offer("pages", "w", kind="wiki")
+    catalog = merge([offer("shop", "d"), wiki], sets)
+    assert list(catalog.resources) == ["database://{database}/{table}", "wiki:{page}"]
+    assert list(merge([wiki], sets).resources) == ["DATABASE://shop/{page}", "wiki:{page}"]
+
+
+def test_scopes_are_those_of_everything_that_is_offered() -> None:
+    sets = {"w": DefinitionSet("1.0.0", resources=(resource("wiki:{page}", "wiki:use"),))}
+    assert merge([offer("pages", "w", kind="wiki")], sets).scopes == ["wiki:use"]

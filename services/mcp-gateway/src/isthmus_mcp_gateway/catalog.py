@@ -77,8 +77,9 @@ class Catalog(msgspec.Struct, frozen=True):
 
     @property
     def scopes(self) -> list[str]:
-        """The scopes that its tools need."""
-        return sorted({tool.definition.scope for tool in self.tools.values()})
+        """The scopes that it takes to use all of it."""
+        offered = (*self.tools.values(), *self.prompts.values(), *self.resources.values())
+        return sorted({entry.definition.scope for entry in offered})
 
     def names(self, kind: str) -> list[str]:
         """The sources of one kind that can be called."""
@@ -118,9 +119,21 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
         sources,
         _merge(found, lambda each: each.tools, lambda tool: tool.name, reserved),
         _merge(found, lambda each: each.prompts, lambda prompt: prompt.name),
-        _merge(found, lambda each: each.resources, lambda resource: resource.uri_template),
+        _own_schemes(_merge(found, lambda each: each.resources, lambda resource: resource.uri_template)),
         {kind: frozenset(names) for kind, names in sorted(completions.items())},
     )
+
+
+def _own_schemes(resources: dict[str, CatalogResource]) -> dict[str, CatalogResource]:
+    """A scheme of URIs belongs to one kind, as a tool's name does: no other worker can stand in for its resources."""
+    owners: dict[str, str] = {}
+    for entry in sorted(resources.values(), key=lambda entry: precedence(entry.kind)):
+        owners.setdefault(_scheme(entry), entry.kind)
+    return {template: entry for template, entry in resources.items() if owners[_scheme(entry)] == entry.kind}
+
+
+def _scheme(entry: CatalogResource) -> str:
+    return entry.definition.uri_template.partition(":")[0].casefold()
 
 
 def precedence(kind: str) -> tuple[bool, str]:

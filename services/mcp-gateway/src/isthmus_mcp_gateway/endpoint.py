@@ -22,7 +22,7 @@ from isthmus_mcp_gateway import resources, sources_tool, targets
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.gate import CLAIMS
-from isthmus_mcp_gateway.listeners import Listeners
+from isthmus_mcp_gateway.listeners import FOLLOWED, Listeners
 from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.protocol_errors import is_modern, lacking, no_resource, protocol_error
 from isthmus_mcp_gateway.relay import Called, Inputs, Relay, logged
@@ -206,7 +206,10 @@ class Endpoint:
             raise MCPError(types.INVALID_PARAMS, "There is no prompt or resource template of that name.")
         known = dict(params.context.arguments or {}) if params.context is not None else {}
         wanted = Completing(params.argument.name, params.argument.value, known)
-        found = targets.completion(view, entry, wanted)
+        try:
+            found = targets.completion(view, entry, wanted)
+        except IsthmusError as error:
+            raise protocol_error(error, context) from None
         if not isinstance(found, Target):
             values = list(found[:100])
             return types.CompleteResult(completion=types.Completion(values=values, has_more=len(found) > len(values)))
@@ -241,6 +244,8 @@ class Endpoint:
     ) -> types.SubscriptionsListenResult:
         """A stream of changes; of resources only those that the caller may read."""
         wanted = params.notifications
+        if wanted.resource_subscriptions and len(wanted.resource_subscriptions) > FOLLOWED:
+            raise MCPError(types.INVALID_PARAMS, f"One stream may follow {FOLLOWED} resources.")
         if wanted.resource_subscriptions:
             seen = [uri for uri in wanted.resource_subscriptions if self._may_follow(context, str(uri))]
             wanted = wanted.model_copy(update={"resource_subscriptions": seen})

@@ -7,7 +7,7 @@ from typing import Any
 import mcp_types as types
 import msgspec
 from mcp.server import ServerRequestContext
-from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp.shared.exceptions import MCPError
 
 from isthmus.messages import Log, LogLevel, Progress
 
@@ -73,5 +73,5 @@ class Frames:
                         level=said.level, data=said.data, logger=said.logger
                     )
                     await session.send_notification(types.LoggingMessageNotification(params=params), request)
-            except (MCPError, NoBackChannelError) as error:
+            except MCPError as error:
                 logger.debug("a frame did not reach the client: %s", type(error).__name__)

@@ -72,6 +72,11 @@ class Gate:
                 await respond(send, 413)
                 return
             receive = replay_body(body, receive)
+            try:  # once more: the body may have taken longer than the token is good for
+                self._authenticate(authorization, endpoints, service.namespace)
+            except InvalidToken:
+                await respond(send, 401, _challenge({"error": "invalid_token", "resource_metadata": metadata}))
+                return
             if missing := self._missing_scope(body, claims):
                 wanted = " ".join(sorted({*claims.scope.split(), missing}))
                 challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}
@@ -95,7 +100,7 @@ class Gate:
         """The scope that the tool, prompt or resource needs and the token lacks; empty: none."""
         try:
             request = msgspec.json.decode(body, type=_Request)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return ""
         found: CatalogEntry[Definition] | None = None
         match request.method:

@@ -6,10 +6,13 @@ it. This one keeps none: an answer whose stream has ended reaches nobody, so the
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import msgspec
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from isthmus.messages import Method
 
 
 class _Request(msgspec.Struct):
@@ -21,7 +24,7 @@ class _Request(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Goodbyes:
-    """Follows up on a `tools/call` whose connection ends before its answer with `notifications/cancelled`."""
+    """Follows up on a request to a worker whose connection ends before its answer with `notifications/cancelled`."""
 
     inner: ASGIApp
 
@@ -55,9 +58,9 @@ class Goodbyes:
         """Sends what the client would have sent, in its session."""
         try:
             request = msgspec.json.decode(body, type=_Request)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return
-        if request.method != "tools/call" or request.id is None:
+        if request.method not in get_args(Method) or request.id is None:
             return
         about = {"requestId": request.id, "reason": "The client is gone."}
         cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": about}

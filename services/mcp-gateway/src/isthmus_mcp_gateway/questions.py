@@ -67,11 +67,15 @@ def client_can(declared: types.ClientCapabilities | None) -> ClientCan:
 
 async def answers(context: Context, asked: Asked) -> dict[str, msgspec.Raw]:
     """The client's answers, asked for at once. Raises ToolError."""
+    asking = [asyncio.create_task(_ask(context, raw)) for raw in asked.input_requests.values()]
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
-            found = await asyncio.gather(*(_ask(context, raw) for raw in asked.input_requests.values()))
+            found = await asyncio.gather(*asking)
     except TimeoutError:
         raise DeadlineExceeded("Nobody answered the question of this call in time.") from None
+    finally:  # one that failed ends the call, and with it the other questions
+        for task in asking:
+            task.cancel()
     return dict(zip(asked.input_requests, found, strict=True))
 
 

@@ -1,8 +1,8 @@
 """The short way for the two requests that clients of 2026-07-28 make most: `tools/list` and a plain `tools/call`.
 
 The SDK validates and models every request and result; for these two that is most of what the gateway would do. What is
-not exactly one of them (another method, a progress token, answers, a task, anything unknown or wrong) goes to the SDK,
-unread; the checks here are the SDK's own functions.
+not exactly one of them (another method, a progress token, answers, a task, anything unknown or wrong) goes on to the
+SDK; the checks here are the SDK's own functions.
 """
 
 import asyncio
@@ -135,7 +135,7 @@ def _plain(body: bytes, request: Request) -> _Request | None:
     """The request, if it is exactly one of those that are answered here; else None."""
     try:
         wanted = msgspec.json.decode(body, type=_Request)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     params, headers = wanted.params, request.headers
     if not params.meta.keys() <= _PLAIN_META or (wanted.method == "tools/list" and (params.name or params.arguments)):

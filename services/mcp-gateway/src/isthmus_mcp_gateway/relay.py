@@ -96,7 +96,7 @@ class Relay:
     def __init__(self, calls: Calls, policy: PolicyWatch, call_timeout: float) -> None:
         self._calls = calls
         self._policy = policy
-        self._call_timeout = call_timeout
+        self.call_timeout = call_timeout
 
     async def run(
         self, context: Context, target: Target, called: Called, inputs: Inputs, least: LogLevel | None
@@ -150,7 +150,7 @@ class Relay:
                 client=client,
                 answers=dict(inputs.answers),
                 state=inputs.state,
-                seconds=self._call_timeout if seconds is None else seconds,
+                seconds=self.call_timeout if seconds is None else seconds,
                 traceparent=traceparent,
                 id=called.id,
             ),

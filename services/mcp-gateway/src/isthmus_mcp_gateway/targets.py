@@ -39,7 +39,7 @@ class Target:
 def tool(view: View, name: str, arguments: Mapping[str, Any]) -> Target:
     """What `tools/call` is for. Raises ToolError."""
     if (entry := view.tools.get(name)) is None:
-        raise UnknownTool(f"There is no tool {name[:64]!r}.{near(name, [sources_tool.NAME, *view.tools])}")
+        raise UnknownTool(f"There is no tool {name[:64]!r}.{near(name[:64], [sources_tool.NAME, *view.tools])}")
     named = _sources(view, entry, arguments)
     source = named.pop("")
     return Target(
@@ -57,7 +57,7 @@ def tool(view: View, name: str, arguments: Mapping[str, Any]) -> Target:
 def prompt(view: View, name: str, arguments: Mapping[str, str]) -> Target:
     """What `prompts/get` is for. Raises ToolError."""
     if (entry := view.prompts.get(name)) is None:
-        raise NotFound(f"There is no prompt {name[:64]!r}.{near(name, view.prompts)}")
+        raise NotFound(f"There is no prompt {name[:64]!r}.{near(name[:64], view.prompts)}")
     return Target(
         method="prompts/get",
         name=name,

@@ -5,9 +5,10 @@ becomes one; until then it is an ordinary call.
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,7 +22,9 @@ from mcp.shared.inbound import decode_header_value
 from isthmus.errors import Busy, DeadlineExceeded, IsthmusError, WorkerFailed
 from isthmus.messages import ClientCan, LogLevel, Progress
 from isthmus_mcp_gateway import questions
+from isthmus_mcp_gateway.calls import GRACE
 from isthmus_mcp_gateway.frames import Frames
+from isthmus_mcp_gateway.protocol_errors import is_modern
 from isthmus_mcp_gateway.questions import Asked, Context
 from isthmus_mcp_gateway.relay import Called, Inputs, Relay
 from isthmus_mcp_gateway.targets import Target
@@ -69,8 +72,10 @@ class Task:
     asked: dict[str, Any] = field(default_factory=dict[str, Any])
     """Questions without an answer."""
     answers: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])
-    outcome: dict[str, Any] = field(default_factory=dict[str, Any])
-    """`result` or `error`, once there is one."""
+    result: bytes = b""
+    """The result in JSON, once there is one."""
+    error: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The protocol's error, if it came to that."""
     detached: asyncio.Event = field(default_factory=asyncio.Event)
     """The worker said that this takes longer."""
     answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,17 +91,25 @@ class Task:
             "lastUpdatedAt": _timestamp(self.changed),
             "ttlMs": int(LIVES * 1000),
             "pollIntervalMs": int(POLL_EVERY * 1000),
-            **self.outcome,
         }
+        if self.result:
+            shown["result"] = msgspec.json.decode(self.result)
+        if self.error:
+            shown["error"] = self.error
         if self.message is not None:
             shown["statusMessage"] = self.message
         if self.asked:
             shown["inputRequests"] = self.asked
         return shown
 
-    def becomes(self, status: Status, **outcome: Any) -> None:
+    def becomes(self, status: Status) -> None:
         """The next status."""
-        self.status, self.changed, self.outcome = status, time.time(), outcome
+        self.status, self.changed = status, time.time()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.status in ("completed", "cancelled", "failed")
 
 
 class Tasks:
@@ -117,7 +130,7 @@ class Tasks:
 
     def may_begin(self, context: Context, target: Target) -> bool:
         """Whether the call may become a task. Raises MCPError if it must and the client knows no tasks."""
-        knows = _knows_tasks(context)
+        knows = is_modern(context) and _knows_tasks(context)
         if target.task_support == "required" and not knows:
             raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, "This tool runs as a task.", REQUIRED)
         return knows and target.task_support != "forbidden"
@@ -126,9 +139,8 @@ class Tasks:
         self, context: Context, target: Target, called: Called, inputs: Inputs, least: LogLevel | None
     ) -> bytes:
         """The worker's reply, or the task that the call became. Raises CallError, or ToolError."""
-        caller = _caller(called.claims)
-        self._make_room(caller)
-        task = Task(f"{self._gateway_id}.{secrets.token_urlsafe(24)}", caller)
+        task = Task(f"{self._gateway_id}.{secrets.token_urlsafe(24)}", _caller(called.claims))
+        self._make_room(task.caller)
         frames, client = Frames(context, least), questions.client_can(context.session.client_capabilities)
 
         def on_frame(frame: str, body: bytes) -> None:
@@ -137,7 +149,8 @@ class Tasks:
             elif not task.detached.is_set():
                 frames.put(frame, body)
             elif frame == "progress":
-                task.message = msgspec.json.decode(body, type=Progress).message or task.message
+                with contextlib.suppress(msgspec.DecodeError):
+                    task.message = msgspec.json.decode(body, type=Progress).message or task.message
 
         async def work() -> bytes:
             try:
@@ -146,22 +159,25 @@ class Tasks:
             except TimeoutError:
                 raise DeadlineExceeded from None
 
-        task.job = asyncio.create_task(work())
+        job = task.job = asyncio.create_task(work())
         detached = asyncio.create_task(task.detached.wait())
+        self._tasks[task.id] = task  # already now: calls that may become tasks are bounded, too
         try:
-            await asyncio.wait([task.job, detached], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            task.job.cancel()
-            raise
+            within = self._relay.call_timeout + GRACE
+            await asyncio.wait((job, detached), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            await frames.end()
+            if task.detached.is_set():
+                called.outcome = "task"
+                job.add_done_callback(lambda job: _settle(task, called, job))
+                return msgspec.json.encode({"resultType": "task", **task.show()})
+            if not job.done():
+                raise DeadlineExceeded
+            return job.result()
         finally:
             detached.cancel()
-            await frames.end()
-        if not task.detached.is_set():
-            return task.job.result()
-        self._tasks[task.id] = task
-        called.outcome = "task"
-        task.job.add_done_callback(lambda job: _settle(task, called, job))
-        return msgspec.json.encode({"resultType": "task", **task.show()})
+            if not task.detached.is_set() or called.outcome != "task":
+                job.cancel()
+                del self._tasks[task.id]
 
     async def get(self, context: Context, params: TaskParams) -> dict[str, Any]:
         """`tasks/get`."""
@@ -171,8 +187,12 @@ class Tasks:
         """`tasks/update`: answers to some or all of the questions."""
         task = self._find(context, params)
         for key, answer in (params.input_responses or {}).items():
-            if task.asked.pop(key, None) is not None:
-                task.answers[key] = msgspec.Raw(msgspec.json.encode(answer))
+            if key in task.asked:
+                try:
+                    task.answers[key] = msgspec.Raw(msgspec.json.encode(answer))
+                except UnicodeEncodeError:
+                    raise MCPError(types.INVALID_PARAMS, "An answer is not valid Unicode text.") from None
+                del task.asked[key]
                 task.changed = time.time()
         if not task.asked:
             task.answered.set()
@@ -226,11 +246,21 @@ class Tasks:
         return task
 
     def _make_room(self, caller: Caller) -> None:
-        """Forgets what is over its time. Raises Busy where there is no room for another one."""
+        """Forgets what is over its time, and where it must the oldest that ended. Raises Busy if all of them go on."""
         now = time.time()
         self._tasks = {key: task for key, task in self._tasks.items() if now - task.began < LIVES}
-        if len(self._tasks) >= MOST or sum(task.caller == caller for task in self._tasks.values()) >= MOST_OF_ONE:
-            raise Busy("There are too many tasks; try again when one of them is over.")
+        own = [task for task in self._tasks.values() if task.caller == caller]
+        if len(own) >= MOST_OF_ONE and not self._forget_one(own):
+            raise Busy("You have too many tasks under way; try again when one of them has ended.")
+        if len(self._tasks) >= MOST and not self._forget_one(self._tasks.values()):
+            raise Busy("There are too many tasks under way; try again later.")
+
+    def _forget_one(self, tasks: Iterable[Task]) -> bool:
+        """Forgets the oldest of those that have ended."""
+        oldest = min((task for task in tasks if task.has_ended), key=lambda task: task.began, default=None)
+        if oldest is not None:
+            del self._tasks[oldest.id]
+        return oldest is not None
 
 
 def _settle(task: Task, called: Called, job: "asyncio.Task[bytes]") -> None:
@@ -240,12 +270,13 @@ def _settle(task: Task, called: Called, job: "asyncio.Task[bytes]") -> None:
         called.outcome = "cancelled"
         task.becomes("cancelled")
     elif (error := job.exception()) is None:
-        task.becomes("completed", result=msgspec.json.decode(job.result()))
+        task.result = job.result()
+        task.becomes("completed")
     else:
         known = error if isinstance(error, IsthmusError) else WorkerFailed()
         called.outcome = known.code
-        problem = {"code": types.INTERNAL_ERROR, "message": known.message, "data": {"code": known.code}}
-        task.becomes("failed", error=problem)
+        task.error = {"code": types.INTERNAL_ERROR, "message": known.message, "data": {"code": known.code}}
+        task.becomes("failed")
     called.write()
 
 
