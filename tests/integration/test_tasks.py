@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -181,15 +182,23 @@ async def test_cancelling_a_task_stops_its_worker(nats: NatsServer) -> None:
 async def test_a_task_that_has_ended_holds_nothing_of_its_call(nats: NatsServer) -> None:
     async with task_gateway(nats) as (gateway, _):
         assert gateway.app is not None
-        endpoint = gateway.app.state.gateway.endpoint
+        endpoint, inbox = gateway.app.state.gateway.endpoint, gateway.app.state.gateway.inbox
         created = await begin(gateway, "long_work")
+        await until(gateway, created["taskId"], "working")
+        (pending,) = inbox._pending.values()
+        heard = pending.heard
+        async with asyncio.timeout(5):
+            while pending.heard == heard:  # the worker shows that it is alive: some ticks of the inbox went by
+                await asyncio.sleep(0.01)
+        gone = weakref.ref(pending.done)
+        del pending
         await ask(gateway, "tasks/cancel", {"taskId": created["taskId"]}, capabilities=TASKS)
         await until(gateway, created["taskId"], "cancelled")
         failed = await begin(gateway, "fails")
         await until(gateway, failed["taskId"], "failed")
         assert endpoint.tasks._tasks.keys() == {created["taskId"], failed["taskId"]}
         async with asyncio.timeout(5):
-            while endpoint._relay._calls._lines:  # each call under way holds the line of its source
+            while gone() is not None or endpoint._relay._calls._lines:  # each call under way holds its source's line
                 gc.collect()
                 await asyncio.sleep(0.01)
 

@@ -179,5 +179,9 @@ class Forwarding:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(WORKING_EVERY)
-            for forward in list(self._under_way.values()):
-                await forward.tell()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        """A function of its own: a loop in the ticker would hold the last request until the next one."""
+        for forward in list(self._under_way.values()):
+            await forward.tell()

@@ -183,14 +183,18 @@ class Hosting:
             await asyncio.sleep(WORKING_EVERY)
             now = time.monotonic()
             stood_still, ticked = now - ticked - WORKING_EVERY, now  # what came meanwhile has not been read yet
-            for hosted in list(self._hosted.values()):
-                hosted.heard += stood_still
-                if now - hosted.heard > LOST_AFTER:
-                    hosted.end()
-                try:
-                    await hosted.work()
-                except NatsError:
-                    hosted.end()
+            await self._work(now, stood_still)
+
+    async def _work(self, now: float, stood_still: float) -> None:
+        """A function of its own: a loop in the ticker would hold the last request until the next one."""
+        for hosted in list(self._hosted.values()):
+            hosted.heard += stood_still
+            if now - hosted.heard > LOST_AFTER:
+                hosted.end()
+            try:
+                await hosted.work()
+            except NatsError:
+                hosted.end()
 
 
 async def refuse(client: Client, reply: str, error: IsthmusError) -> None:
