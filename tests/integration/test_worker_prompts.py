@@ -90,10 +90,14 @@ async def test_what_is_not_granted_does_not_exist(nats: NatsServer) -> None:
             assert await completed(client, PROMPT, "database", "") == ["home"]
             assert await completed(client, PROMPT, "note", "", database="work") == []
         token = gateway.authority.token
-        for powerless in (token(sub="eve"), token(scope="data:write")):
+        # Who lacks the grant hears that there is nothing, who lacks the scope is asked for it (403).
+        for powerless, answer in (
+            (token(sub="eve"), "There is no prompt"),
+            (token(scope="data:write"), "error response"),
+        ):
             async with gateway.client(token=powerless) as client:
                 assert await prompts(client) == []
-                with pytest.raises(MCPError, match="There is no prompt"):
+                with pytest.raises(MCPError, match=answer):
                     await prompt_text(client, note="public/tea")
                 for ref in (PROMPT, TEXT):
                     with pytest.raises(MCPError, match="There is no prompt or resource template of that name"):
