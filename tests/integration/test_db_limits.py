@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from databases import ENDLESS, Shop
 from isthmus_db_worker.dialects import Failure
+from isthmus_db_worker.statements import Statement
 
 pytest_plugins = ["database_fixtures"]
 
@@ -38,8 +39,9 @@ def stopped(shop: Shop, error: DBAPIError) -> bool:
 async def test_the_engine_ends_a_read_at_its_deadline_when_nobody_cancels_it(shop: Shop) -> None:
     shop.execute(ENDLESS[shop.engine])
     began = time.monotonic()
+    endless = Statement(sa.select(sa.text("i from endless")))
     with pytest.raises(DBAPIError) as error:
-        await shop.source.handle.runner.read(sa.select(sa.text("i from endless")), lambda _: False, 0.9)
+        await shop.source.handle.runner.read(endless, lambda _: False, 0.9)
     assert stopped(shop, error.value)
     assert 0.9 <= time.monotonic() - began < 2
     assert len(await shop.query(table="orders")) == 4

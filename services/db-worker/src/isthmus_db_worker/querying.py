@@ -15,6 +15,7 @@ from isthmus_db_worker.failures import explained
 from isthmus_db_worker.ordering import Order, after, order_of
 from isthmus_db_worker.rows import BUDGET, FRAME, Rows, size
 from isthmus_db_worker.runner import Row
+from isthmus_db_worker.statements import Statement
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import MASK, JsonValue
 from isthmus_db_worker.visibility import View, plan
@@ -47,7 +48,7 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
     with explained(database, call.source.name):
         query = await plan(call, arguments.table, "read", lambda seen: _query(call, seen, arguments))
         page = _Page(query, arguments.limit)
-        await database.runner.read(query.statement, page.take, call.left)
+        await database.runner.read(Statement(query.statement), page.take, call.left)
     if page.more and not page.rows:
         raise TooLarge("One row alone is larger than an answer may be; name fewer columns.")
     return Rows(

@@ -15,6 +15,7 @@ from isthmus_db_worker.failures import explained
 from isthmus_db_worker.outlining import outline
 from isthmus_db_worker.rows import BUDGET, FRAME
 from isthmus_db_worker.runner import Row
+from isthmus_db_worker.statements import Statement
 from isthmus_db_worker.visibility import plan
 
 COUNTED = 10_000
@@ -89,7 +90,8 @@ async def _count(call: Call[Database], table: str) -> str:
             rows = rows.where(seen.reach)
         try:
             async with asyncio.timeout(COUNTING):
-                await database.runner.read(sa.select(sa.func.count()).select_from(rows.subquery()), take, call.left)
+                counting = Statement(sa.select(sa.func.count()).select_from(rows.subquery()))
+                await database.runner.read(counting, take, call.left)
         except (TimeoutError, SQLAlchemyError):  # it takes long, or this view cannot be counted
             return ""
     number = counts[0][0]

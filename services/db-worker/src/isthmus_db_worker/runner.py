@@ -10,15 +10,16 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Select, inspect
+from sqlalchemy import inspect
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from isthmus.errors import OutcomeUnknown
 from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.statements import Statement, Values
 
 R = TypeVar("R")
 
@@ -61,7 +62,9 @@ class ThreadRunner:
         self._engines: dict[bool, Engine] = {}
         self._opening = threading.Lock()
 
-    async def read(self, statement: Select[Any], take: Callable[[Row], bool], seconds: float) -> None:
+    async def read(
+        self, statement: Statement, take: Callable[[Row], bool], seconds: float, values: Values | None = None
+    ) -> None:
         """Gives row by row to `take`, in a thread, until that returns True.
 
         A read that is cancelled is stopped in the database; one that takes longer than the seconds stops there by
@@ -69,7 +72,7 @@ class ThreadRunner:
         """
 
         def work(connection: Connection) -> None:
-            with connection.execute(statement) as result:
+            with connection.execute(statement.select, values) as result:
                 while batch := result.fetchmany(FETCHED):
                     if any(take(row) for row in batch):
                         return
