@@ -36,7 +36,7 @@ def explained(database: Database, source: str) -> Generator[None]:
     except (SQLAlchemyError, OverflowError, UnicodeError) as error:
         diagnosis = _diagnose(database, error)
         if diagnosis.failure is Failure.CHANGED:
-            database.catalog.forget()
+            database.catalog.doubt()
         _log(database, source, error, diagnosis.failure)
         raise _tool_error(diagnosis) from None
 

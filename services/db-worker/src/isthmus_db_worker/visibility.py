@@ -103,7 +103,7 @@ async def _view(call: Call[Database], name: TableName, action: str, access: Acce
     must not show through what may be written."""
     table = await call.source.handle.catalog.table(name, again=again)
     if table is None:
-        raise NotFound(f"There is no table {name.key} any more.")
+        raise NotFound(f"There is no table {name.key} any more, or the database cannot describe it.")
     reading = call.granted.access("read", table.key)
     accesses = [access] if reading is None else [access, reading]
     columns = {
