@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from databases import Shop
 from isthmus_db_worker.catalog import Catalog
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.tables import Table, read_names, read_tables
 
 pytest_plugins = ["database_fixtures"]
@@ -101,7 +102,7 @@ async def test_a_table_is_described_alike_alone_and_among_all_and_by_sqlalchemy(
     names = await shop.source.handle.catalog.names()
     assert {'odd, "name" too', "pairs", "sees"} < set(names)
     found = await everything(shop)
-    fresh = Catalog(shop.source.handle.runner, shop.source.handle.dialect, ())
+    fresh = Catalog(shop.source.handle.runner, shop.source.handle.dialect, (), Meanings("shop", {}))
     for key, name in names.items():
         alone = await fresh.table(name)
         assert alone is not None
@@ -175,7 +176,7 @@ async def test_estimates_are_those_of_the_engine(shop: Shop) -> None:
     assert shop.engine == "mariadb" or await catalog.estimates() == {}
     shop.execute("create index by_status on orders (status)")
     shop.execute({"mariadb": "analyze table orders"}.get(shop.engine, "analyze"))
-    fresh = Catalog(shop.source.handle.runner, shop.source.handle.dialect, ())
+    fresh = Catalog(shop.source.handle.runner, shop.source.handle.dialect, (), Meanings("shop", {}))
     assert (await fresh.estimates())["orders"] == 4
 
 

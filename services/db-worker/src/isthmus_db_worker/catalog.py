@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from sqlalchemy.exc import NoSuchTableError
 
 from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.runner import ThreadRunner
 from isthmus_db_worker.tables import (
     ForeignKey,
@@ -69,10 +70,11 @@ class Kept(Generic[T]):
 class Catalog:
     """The tables of one database, in the configured schemas."""
 
-    def __init__(self, runner: ThreadRunner, dialect: Dialect, schemas: Sequence[str]) -> None:
+    def __init__(self, runner: ThreadRunner, dialect: Dialect, schemas: Sequence[str], meanings: Meanings) -> None:
         self._runner = runner
         self._dialect = dialect
         self._schemas = schemas
+        self._meanings = meanings
         self._reading = asyncio.Lock()
         self._refreshed = NEVER
         self._doubted = NEVER
@@ -95,9 +97,7 @@ class Catalog:
 
     async def names(self, *, again: bool = False) -> dict[str, TableName]:
         """Every table and view, by key."""
-        return await self._names.get(
-            lambda: self._runner.inspect(lambda i: read_names(i, self._dialect, self._schemas)), again=again
-        )
+        return await self._names.get(self._read_names, again=again)
 
     async def references(self) -> tuple[ForeignKey, ...]:
         """Every foreign key."""
@@ -130,14 +130,19 @@ class Catalog:
                 chunk = old[start : start + AT_ONCE]
                 found = await self._runner.inspect(lambda i, chunk=chunk: read_tables(i, self._dialect, chunk))
                 for name in chunk:
-                    kept[name].put(found.get(name.key))
+                    table = found.get(name.key)
+                    kept[name].put(None if table is None else self._meanings.of_table(table))
         return {name.key: one.value for name, one in kept.items() if one.value is not None}
+
+    async def _read_names(self) -> dict[str, TableName]:
+        found = await self._runner.inspect(lambda i: read_names(i, self._dialect, self._schemas))
+        return self._meanings.of_names(found)
 
     async def _read(self, name: TableName) -> Table:
         found = await self._runner.inspect(lambda i: read_table(i, self._dialect, name))
         if found is None:
             raise NoSuchTableError(name.key)
-        return found
+        return self._meanings.of_table(found)
 
     def _forget(self) -> None:
         self._names = Kept[dict[str, TableName]]()

@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL
 
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.dialects import Dialect, dialect_of
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.runner import ThreadRunner
 
 
@@ -21,8 +22,8 @@ class Database:
     catalog: Catalog
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str] = ()) -> Self:
+    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
         runner = ThreadRunner(url, dialect, limit)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas))
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings))

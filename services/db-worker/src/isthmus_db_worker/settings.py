@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from isthmus.errors import ConfigurationError
+from isthmus_db_worker.semantics import TableSemantics
 
 DRIVERS = {
     "mariadb": "mariadb+pymysql",
@@ -40,6 +41,8 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """The schemas whose tables are served; none named: the connection's default schema."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     """Calls at a time."""
+    semantics: dict[str, TableSemantics] = {}
+    """What its tables mean, by the name that the tools call them."""
 
 
 def parse_url(name: str, text: str) -> URL:

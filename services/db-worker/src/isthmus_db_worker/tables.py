@@ -1,8 +1,8 @@
 """Tables as the database describes them, read through SQLAlchemy's inspector."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy.exc import CompileError, DBAPIError, UnsupportedCompilationError
 
 from isthmus.errors import SourceUnavailable
 from isthmus_db_worker.dialects import Dialect, Failure, Reflected
+from isthmus_db_worker.semantics import Metric
 from isthmus_db_worker.values import Conversion
 
 INDESCRIBABLE = (Failure.CHANGED, Failure.FORBIDDEN, Failure.OTHER)
@@ -32,6 +33,8 @@ class TableName:
     kind: str
     """`table` or `view`."""
     comment: str
+    """What the configuration says about it, else what the database does."""
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Column:
     """`always` (it cannot be written), `by default` (the database gives a value when there is none) or empty."""
     conversion: Conversion
     sql: sa.Column[Any]
+    synonyms: tuple[str, ...] = ()
 
     def bind(self, value: object) -> sa.ColumnElement[Any]:
         """The value as a parameter; a float becomes no more exact than those in the column, so that they can meet."""
@@ -77,6 +81,7 @@ class Table:
     constraints: dict[str, tuple[str, ...]]
     """Name of a primary or unique key → its columns."""
     sql: sa.Table
+    metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
 
     @property
     def key(self) -> str:

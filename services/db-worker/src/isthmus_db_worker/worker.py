@@ -7,6 +7,7 @@ from isthmus.worker import Source, Worker
 from isthmus_db_worker import completing, prompts, resources
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.describing import describe_table, list_tables
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.querying import query_table
 from isthmus_db_worker.settings import DatabaseSettings, parse_url, target
 from isthmus_db_worker.writing import create_records, delete_records, update_records
@@ -49,7 +50,7 @@ def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
     url = parse_url(name, settings.url)
     if settings.schemas and url.get_backend_name() == "sqlite":
         raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
-    database = Database.at(url, settings.limit, settings.schemas)
+    database = Database.at(url, settings.limit, settings.schemas, Meanings(name, settings.semantics))
     return Source(
         name,
         database,
