@@ -11,6 +11,7 @@ from sqlalchemy.exc import CompileError, UnsupportedCompilationError
 
 from isthmus.errors import SourceUnavailable
 from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.parameters import Parameters, Pick
 from isthmus_db_worker.values import Conversion
 
 
@@ -43,11 +44,21 @@ class Column:
     generated: str
     """`always` (it cannot be written), `by default` (the database gives a value when there is none) or empty."""
     conversion: Conversion
-    sql: sa.Column[Any]
+    sql: sa.ColumnElement[Any]
+    """What stands for it in a statement."""
+    number: sa.ColumnElement[Any] | None = None
+    """The same read as a number, for what is text otherwise but may well hold one."""
 
     def bind(self, value: object) -> sa.ColumnElement[Any]:
-        """The value as a parameter; a float becomes no more exact than those in the column, so that they can meet."""
-        parameter = sa.bindparam(None, value, self.sql.type, unique=True)
+        """The value as a parameter that always has it."""
+        return self._met(sa.bindparam(None, value, self.sql.type, unique=True))
+
+    def parameter(self, parameters: Parameters, pick: Pick) -> sa.ColumnElement[Any]:
+        """A parameter for values of the column."""
+        return self._met(parameters.add(self.sql.type, pick))
+
+    def _met(self, parameter: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A float becomes no more exact than those in the column, so that the two can meet."""
         return sa.cast(parameter, self.sql.type) if isinstance(self.sql.type, sa.Float) else parameter
 
 
@@ -127,7 +138,7 @@ def read_table(inspector: Inspector, dialect: Dialect, name: TableName) -> Table
     columns: dict[str, Column] = {}
     for found in dialect.columns(inspector, name.name, name.schema):
         column = _column(found, inspector, dialect, primary_key=found["name"] in primary_key)
-        table.append_column(column.sql)
+        table.append_column(cast("sa.Column[Any]", column.sql))
         columns[column.name] = column
     unique_keys = tuple(tuple(key["column_names"]) for key in unique)
     return Table(name, columns, primary_key, unique_keys, constraints, table)

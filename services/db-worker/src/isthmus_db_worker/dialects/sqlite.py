@@ -6,7 +6,7 @@ dates, times and moments are the text (or number) that is stored, in the form th
 
 import sqlite3
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, cast
@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Failure, Untyped
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Untyped, json_path
 from isthmus_db_worker.values import Conversion, JsonValue
 
 BUSY_SECONDS = 5
@@ -79,7 +79,7 @@ def _stored_decimal(value: JsonValue) -> object:
 
 def _bindable(number: Decimal) -> int | float:
     """SQLite has no decimals: NUMERIC columns hold integers and floats."""
-    if number.is_finite() and abs(number) < 2**63 and number == int(number):
+    if number.is_finite() and number.adjusted() < 19 and abs(number) < 2**63 and number == int(number):
         return int(number)
     return float(number)
 
@@ -151,6 +151,33 @@ class SqliteDialect(Dialect):
         if failure is None and str(error).startswith(("no such table", "no such column")):
             failure = Failure.CHANGED
         return Diagnosis(failure or Failure.OTHER, _named_columns(error))
+
+    def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
+        """json_extract, which says 1 and 0 for true and false."""
+        kind, found = sa.func.json_type(document, json_path(path)), sa.func.json_extract(document, json_path(path))
+        return sa.case(
+            (kind == "true", sa.literal("true")),
+            (kind == "false", sa.literal("false")),
+            else_=sa.cast(found, sa.Text()),
+        )
+
+    def json_number(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[Decimal]:
+        """An integer or a float, as JSON has it."""
+        kind, found = sa.func.json_type(document, json_path(path)), sa.func.json_extract(document, json_path(path))
+        return sa.case((kind.in_(["integer", "real"]), sa.type_coerce(found, Untyped())))
+
+    def search(self, text: sa.ColumnElement[Any], words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """FTS5's own; the engine refuses a table that is none of its."""
+        return text.op("MATCH", is_comparison=True)(words)
+
+    def explain(self, connection: Connection, select: sa.Select[Any], values: Mapping[str, object]) -> list[str]:
+        """EXPLAIN QUERY PLAN: steps within steps are indented."""
+        depths: dict[int, int] = {0: -1}
+        lines: list[str] = []
+        for step, parent, _, text in connection.execute(Explanation(select, "QUERY PLAN"), values):
+            depths[step] = depths.get(parent, -1) + 1
+            lines.append("  " * depths[step] + text)
+        return lines
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Only those types stay that do nothing to a value."""
