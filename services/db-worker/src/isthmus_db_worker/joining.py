@@ -12,6 +12,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement
 
 from isthmus.errors import InvalidArguments, near
+from isthmus_db_worker.dates import FUNCTIONS, date_part
 from isthmus_db_worker.filter_syntax import FilterError, Operand, read_operand
 from isthmus_db_worker.filters import Condition
 from isthmus_db_worker.relations import Relation, find_relation
@@ -19,7 +20,6 @@ from isthmus_db_worker.tables import Column
 from isthmus_db_worker.views import UnknownColumn, View, json_column, pick
 from isthmus_db_worker.visibility import Sight
 
-FUNCTIONS: frozenset[str] = frozenset()
 MOST = 16
 """Tables in one statement."""
 FARTHEST = 6
@@ -82,6 +82,8 @@ class Joins:
             )
         column, masked = _column_of(view, start, path, joined=bool(place))
         column = replace(column, name=".".join(operand.path) if place else column.name)
+        if operand.function and not masked:
+            column = date_part(operand.function, column)
         return column, masked
 
     def condition(self, operand: Operand, build: Callable[[Column], Condition]) -> Condition:

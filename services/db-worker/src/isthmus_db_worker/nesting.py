@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from isthmus.errors import InvalidArguments, TooLarge
 from isthmus_db_worker.database import Database
+from isthmus_db_worker.dates import FUNCTIONS
 from isthmus_db_worker.filter_syntax import read, read_operand
 from isthmus_db_worker.filters import compile_filter
-from isthmus_db_worker.joining import FUNCTIONS, Joins
+from isthmus_db_worker.joining import Joins
 from isthmus_db_worker.keys import with_key_of
 from isthmus_db_worker.ordering import order_of
 from isthmus_db_worker.parameters import Inputs, Parameters

@@ -12,10 +12,11 @@ from isthmus.errors import InvalidArguments, NotAllowed, TooLarge
 from isthmus.tools import Call
 from isthmus_db_worker.cursors import Position, position_after, seal, unseal
 from isthmus_db_worker.database import Database
+from isthmus_db_worker.dates import FUNCTIONS
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.filter_syntax import Filter, FilterError, read
 from isthmus_db_worker.filters import Condition, attributes_of, compile_filter
-from isthmus_db_worker.joining import FUNCTIONS, Joins
+from isthmus_db_worker.joining import Joins
 from isthmus_db_worker.keys import Key, read_keys, with_key_of
 from isthmus_db_worker.nesting import Lists, Reading, Related, plan_lists
 from isthmus_db_worker.ordering import Order, after, order_of

@@ -59,5 +59,4 @@ class Selection:
 
     def _output(self, joins: Joins, name: str) -> Output:
         column, masked = joins.shown(joins.operand(name))
-        written = column.name if "(" not in name else name
-        return Output(written, -1 if masked else self.place(column), column.conversion.present)
+        return Output(column.name, -1 if masked else self.place(column), column.conversion.present)
