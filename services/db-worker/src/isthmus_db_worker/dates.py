@@ -136,7 +136,7 @@ _MYSQL: dict[str, Callable[[Sql], Sql]] = {
 }
 _SQLITE: dict[str, Callable[[Sql], Sql]] = {
     "year": lambda x: _strftime("%Y", x),
-    "quarter": lambda x: func.strftime(_text("%Y-Q"), x).op("||")(_SQLITE["quarter_of_year"](x)),
+    "quarter": lambda x: func.strftime(_text("%Y-Q"), x).op("||")(sa.cast(_SQLITE["quarter_of_year"](x), sa.Text())),
     "month": lambda x: func.strftime(_text("%Y-%m"), x),
     "week": lambda x: func.date(x, _text("weekday 0"), _text("-6 days")),
     "day": lambda x: func.date(x),
