@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from databases import Shop
+from isthmus.grants import Grant
+from isthmus.messages import Principal
 
 pytest_plugins = ["database_fixtures"]
 
@@ -115,6 +117,9 @@ def _money(shop: Shop, decimal: str, stored: str) -> tuple[str]:
         ("total > 9.99 and id < 1.5", [1]),
         ("customer_id = id", [1, 4]),
         ("id = '2'", [2]),
+        ("note contains 'LINE' or status starts with 'PAI'", [2, 4]),
+        ("status ends with 'st' and not note contains '%'", [4]),
+        ("status not contains 'pe'", [2, 4]),
         ("id = 1 -- and a comment", [1]),
         ("  ", [1, 2, 3, 4]),
     ],
@@ -132,14 +137,14 @@ async def test_filters_find_their_rows(shop: Shop, text: str, ids: list[int]) ->
         ("id == 1 2", "cannot be read near"),
         ("(id = 1", "cannot be read near"),
         ("note = 'open", "a quote that is not closed"),
-        ("id = (select max(id) from orders)", "cannot be read near"),
-        ("exists (select 1)", "cannot be read near"),
-        ("lower(note) = 'a'", "must be a column"),
+        ("id = (select max(id) from orders)", "max(…) is not allowed here"),
+        ("exists (select 1)", "exists(…) is not allowed here"),
+        ("lower(note) = 'a'", "lower(…) is not allowed here"),
         ("id + 1 = 2", "position 4, near `+ 1 = 2`"),
         ("id - 1 = 2", "position 4, near `- 1 = 2`"),
         ("note || 'x' = 'ax'", "position 6"),
         ("case when id = 1 then true end", "cannot be read near"),
-        ("cast(id as text) = '1'", "cannot be read near"),
+        ("cast(id as text) = '1'", "cast(…) is not allowed here"),
         ("1 = 1", "must be a column"),
         ("true", "is not allowed"),
         ("id", "id alone is no condition"),
@@ -150,10 +155,12 @@ async def test_filters_find_their_rows(shop: Shop, text: str, ids: list[int]) ->
         ("id = 'x'", "id is compared with a whole number such as 42."),
         ("due = 'soon'", "due is compared with a date such as '2024-01-31'."),
         ("note = 5", "note is compared with text in single quotes."),
-        ("orders.id = 1", "columns are named without their table"),
+        ("lines.id = 1", "orders has no column lines"),
         ("id = :x", "position 6"),
         ("id = ?", "position 6"),
-        ("id = {user.id}", "position 6"),
+        ("id = {user.id}", "Your attribute id does not fit id"),
+        ("note = {user.team}", "You have no attribute team"),
+        ("note = {team}", "Of placeholders there are {user.id}"),
         ("statu = 'x'", "orders has no column statu. Did you mean status"),
         ("note like 'a\\'", "must not end with a backslash"),
         ("id = 1 and id = 2 as x", "cannot be read near"),
@@ -299,3 +306,110 @@ async def test_a_table_that_is_gone_is_told_so(shop: Shop) -> None:
     assert outcome.error == "conflict"
     assert "not what it was a moment ago" in outcome.text
     assert (await shop.call("query_table", table="lines")).error == "not_found"
+
+
+async def test_rows_are_named_by_ids_and_those_that_are_not_there_are_left_out(shop: Shop) -> None:
+    assert await shop.query(table="orders", columns=["id"], ids=[3, 99, 1]) == [[1], [3]]
+    assert await shop.query(table="orders", columns=["id"], ids=["2"], filter="status = 'paid'") == [[2]]
+    assert await shop.query(table="prices", columns=["item"], ids=[["pen", "FR"], ["ink", "DE"]]) == [["ink"], ["pen"]]
+    assert await shop.query(table="orders", ids=[]) == []
+    assert "id takes a whole number" in (await shop.call("query_table", table="orders", ids=[[1, 2]])).text
+    assert "Each of ids is a list" in (await shop.call("query_table", table="prices", ids=["pen"])).text
+    assert "has no key" in (await shop.call("query_table", table="lines", ids=[1])).text
+
+
+async def test_a_count_is_exact_or_an_estimate_and_says_which(shop: Shop) -> None:
+    outcome = await shop.call("query_table", table="orders", filter="id > 1", limit=1, count="exact")
+    assert (outcome.value["count"], outcome.value["estimated"]) == (3, False)
+    assert "(1 row of 3, more follow" in outcome.text
+    estimate = await shop.call("query_table", table="orders", count="estimated")
+    assert estimate.value["estimated"] is (shop.engine != "sqlite")
+    assert 0 < estimate.value["count"] < 10_000
+    assert ("of about " in estimate.text) is (shop.engine != "sqlite")
+    assert (await shop.call("query_table", table="lines", distinct=True, count="exact")).value["count"] == 2
+
+
+async def test_distinct_rows_come_once_and_page_by_page(shop: Shop) -> None:
+    assert await shop.query(table="lines", distinct=True) == [["one", 1], ["two", 2]]
+    assert await shop.query(table="orders", columns=["status"], distinct=True, order_by=["-status"]) == [
+        ["paid"], ["open"], ["lost"],
+    ]  # fmt: skip
+    first = await shop.call("query_table", table="orders", columns=["status"], distinct=True, limit=2)
+    rest = await shop.call(
+        "query_table", table="orders", columns=["status"], distinct=True, limit=2, cursor=first.value["next_cursor"]
+    )
+    assert [*first.rows, *rest.rows] == [["lost"], ["open"], ["paid"]]
+    outcome = await shop.call("query_table", table="orders", columns=["status"], distinct=True, order_by=["id"])
+    assert "add id to columns" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("order_by", "ids"),
+    [
+        ("total nulls first", [4, 1, 2, 3]),
+        ("total nulls last", [1, 2, 3, 4]),
+        ("-total nulls first", [4, 3, 2, 1]),
+        ("total desc nulls last", [3, 2, 1, 4]),
+    ],
+)
+async def test_nulls_stand_where_they_are_wanted_on_every_page(shop: Shop, order_by: str, ids: list[int]) -> None:
+    found: list[int] = []
+    cursor = ""
+    for _ in ids:
+        page = await shop.call(
+            "query_table", table="orders", columns=["id"], order_by=[order_by], limit=1, cursor=cursor
+        )
+        found += [row[0] for row in page.rows]
+        cursor = page.value["next_cursor"] or ""
+    assert found == ids
+    assert cursor == ""
+
+
+async def test_the_engine_explains_a_query_to_those_who_may_see_all_of_its_tables(shop: Shop) -> None:
+    outcome = await shop.call("query_table", table="orders", filter="status = 'open'", explain=True)
+    assert outcome.value["columns"] == ["plan"]
+    assert "orders" in outcome.text
+    shop.grants = [Grant(("db.*",), ("read",), rows="id > 2")]
+    assert (await shop.call("query_table", table="orders", explain=True)).error == "not_allowed"
+    shop.grants = [Grant(("db.*",), ("read",), hidden=("note",))]
+    assert (await shop.call("query_table", table="orders", columns=["id"], explain=True)).error == "not_allowed"
+
+
+async def test_moments_are_reckoned_from_now(shop: Shop) -> None:
+    shop.execute("update orders set placed_at = current_timestamp, due = current_date where id = 1")
+    shop.execute("update orders set placed_at = '2001-01-01', due = '2001-01-01' where id <> 1")
+    for text in (
+        "placed_at > now() - interval '1 day'",
+        "placed_at >= current_date - interval 2 days and placed_at < current_timestamp + interval '1 month 2 hours'",
+        "due between current_date - interval '1' day and today() + interval '1 week'",
+        "due > current_timestamp - interval '1 year'",
+    ):
+        assert await shop.query(table="orders", columns=["id"], filter=text) == [[1]]
+
+
+async def test_a_plan_is_used_again_for_other_values_and_made_anew_when_the_table_changes(shop: Shop) -> None:
+    plans = shop.source.handle.plans
+    assert await shop.query(table="orders", columns=["id"], filter="id = 1") == [[1]]
+    kept = len(plans)
+    assert await shop.query(table="orders", columns=["id"], filter="id = 2") == [[2]]
+    assert await shop.query(table="orders", columns=["id"], filter="id = 2.5") == []
+    assert await shop.query(table="orders", columns=["id"], filter=f"id = {2**70}") == []
+    outcome = await shop.call("query_table", table="orders", columns=["id"], filter="placed_at = 'x'")
+    assert "placed_at is compared with a date and time" in outcome.text
+    assert len(plans) == kept + 1
+    everything = await shop.query(table="orders")
+    shop.execute("alter table orders add column more integer")
+    shop.source.handle.catalog.forget()
+    assert [len(row) for row in await shop.query(table="orders")] == [len(row) + 1 for row in everything]
+
+
+async def test_callers_with_other_grants_never_share_a_plan(shop: Shop) -> None:
+    for user, ids in (("u_1", [1, 3]), ("u_2", [2]), ("u_1", [1, 3])):
+        shop.principal = Principal(user, "client", "default")
+        shop.grants = [Grant(("db.*",), ("read",), rows="owner = {user.id}")]
+        assert await shop.query(table="customers", columns=["id"]) == [[number] for number in ids]
+        assert await shop.query(table="customers", columns=["id"], filter="owner = {user.id}") == [[n] for n in ids]
+    shop.grants = [Grant(("db.*",), ("read",))]
+    for user, ids in (("u_2", [2]), ("u_3", [4])):
+        shop.principal = Principal(user, "client", "default")
+        assert await shop.query(table="customers", columns=["id"], filter="owner = {user.id}") == [[n] for n in ids]

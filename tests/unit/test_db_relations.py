@@ -44,6 +44,10 @@ def test_where_a_short_name_would_mean_two_things_the_long_one_is_used() -> None
     }
 
 
+def test_a_foreign_key_that_is_there_twice_is_one_relation() -> None:
+    assert list(relations_of("orders", COLUMNS["orders"], KEYS * 2)) == list(names("orders"))
+
+
 def test_a_relation_carries_the_columns_of_both_ends() -> None:
     parts = relations_of("parts", [], KEYS)["catalog"]
     assert (parts.columns, parts.to_columns) == (("maker", "number"), ("maker", "number"))

@@ -9,11 +9,11 @@ from isthmus.schemas import JsonSchema
 
 
 class Annotations(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """MCP's hints about what a tool does to the data."""
+    """MCP's hints about what a tool does to the data. The two in the middle mean nothing for one that only reads."""
 
     read_only_hint: bool
-    destructive_hint: bool
-    idempotent_hint: bool
+    destructive_hint: bool | msgspec.UnsetType = msgspec.UNSET
+    idempotent_hint: bool | msgspec.UnsetType = msgspec.UNSET
     open_world_hint: bool = False
 
 

@@ -54,13 +54,19 @@ def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     That a null means the same is not told, nor that an empty default does.
     """
     schema = object_schema(kind)
-    schema["properties"] = {name: _argument(property_) for name, property_ in schema.get("properties", {}).items()}
+    properties: JsonSchema = schema.get("properties", {})
+    definitions: JsonSchema = schema.get("$defs", {})
+    schema["properties"] = {name: _argument(_inlined(each, definitions)) for name, each in properties.items()}
+    if definitions and "#/$defs/" not in str(schema["properties"]):
+        del schema["$defs"]
     return schema
 
 
 def answer_schema(kind: type[msgspec.Struct]) -> JsonSchema:
-    """The schema of a tool's structured answer, for programs to check: without a word for models, who get the text."""
-    return _bare(object_schema(kind))
+    """The schema of a tool's structured answer, for programs to check: the types of its fields, and not a word for
+    models, who get the text. Models read it all the same at every start, so what is within the fields is left out."""
+    properties: JsonSchema = object_schema(kind).get("properties", {})
+    return {"type": "object", "properties": {name: _outline(property_) for name, property_ in properties.items()}}
 
 
 @cache
@@ -104,36 +110,45 @@ def _structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
     return found
 
 
-def _argument(schema: JsonSchema) -> JsonSchema:
-    rest = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
-    if len(rest) == 1:
-        schema = {**rest[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
-    return {name: value for name, value in schema.items() if name != "default" or value not in (None, "", [])}
-
-
-def _bare(schema: Any) -> Any:
-    """Without descriptions and defaults, which check nothing, and with the short form of what may be null."""
+def _inlined(schema: Any, definitions: JsonSchema) -> Any:
+    """With definitions in place of references to them, but for those that refer to others in turn."""
     if isinstance(schema, list):
-        return [_bare(item) for item in cast("list[Any]", schema)]
+        return [_inlined(item, definitions) for item in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     members = cast("JsonSchema", schema)
-    if (types := _nullable(members)) is not None:
-        return {"type": types}
-    bare = {name: _bare(value) for name, value in members.items() if name not in ("description", "default")}
-    for name in ("properties", "$defs"):
-        if name in members:
-            named = cast("JsonSchema", members[name])
-            bare[name] = {key: _bare(value) for key, value in named.items()}
-    return bare
+    target: JsonSchema = definitions.get(str(members.get("$ref", "")).removeprefix("#/$defs/"), {})
+    if target and "$ref" not in str(target):
+        return {name: value for name, value in target.items() if name not in ("description", "required")} | (
+            {"required": target["required"]} if target.get("required") else {}
+        )
+    return {name: _inlined(value, definitions) for name, value in members.items()}
 
 
-def _nullable(schema: JsonSchema) -> list[str] | None:
-    """`anyOf` a plain type and null as a list of types."""
-    choices: list[JsonSchema] = schema.get("anyOf", [])
-    if len(choices) == 2 and {"type": "null"} in choices and all(choice.keys() == {"type"} for choice in choices):
-        return [choice["type"] for choice in choices]
-    return None
+def _argument(schema: JsonSchema) -> JsonSchema:
+    """Without what says no more than that the argument may be left out."""
+    rest = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if len(rest) == 1:
+        schema = {**rest[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
+    schema = {name: value for name, value in schema.items() if name != "default" or value}
+    if "items" in schema:
+        schema["items"] = _argument(schema["items"])
+    if "anyOf" in schema:
+        schema["anyOf"] = [_argument(choice) for choice in schema["anyOf"]]
+    if "properties" in schema:
+        schema["properties"] = {name: _argument(property_) for name, property_ in schema["properties"].items()}
+    return schema
+
+
+def _outline(schema: JsonSchema) -> JsonSchema:
+    """The types that a value may have, and no more."""
+    choices: list[JsonSchema] = schema.get("anyOf", [schema])
+    types = [
+        "object" if "$ref" in choice else "string" if "enum" in choice else choice.get("type") for choice in choices
+    ]
+    if None in types:
+        return {}
+    return {"type": types[0] if len(types) == 1 else types}
 
 
 def _without_titles(schema: Any) -> Any:

@@ -102,8 +102,8 @@ class Worker(Generic[T]):
                 output_schema=msgspec.UNSET if unstructured else answer_schema(answer),
                 annotations=Annotations(
                     read_only_hint=read_only,
-                    destructive_hint=destructive,
-                    idempotent_hint=idempotent or read_only,
+                    destructive_hint=msgspec.UNSET if read_only else destructive,
+                    idempotent_hint=msgspec.UNSET if read_only else idempotent,
                 ),
                 scope=self._scope(scope),
                 actions=_actions(action),

@@ -1,7 +1,7 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from sqlalchemy.engine import URL
@@ -9,7 +9,21 @@ from sqlalchemy.engine import URL
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.dialects import Dialect, dialect_of
 from isthmus_db_worker.meanings import Meanings
+from isthmus_db_worker.recent import Recent
+from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
+from isthmus_db_worker.views import View
+
+VIEWS, PLANS = 1000, 500
+"""How many of each are kept."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one answer may have at most."""
+
+    rows: int = 1000
+    bytes: int = BUDGET
 
 
 @dataclass(frozen=True)
@@ -20,6 +34,11 @@ class Database:
     dialect: Dialect
     runner: ThreadRunner
     catalog: Catalog
+    limits: Limits = Limits()
+    views: Recent[View] = field(default_factory=lambda: Recent(VIEWS))
+    """Tables as callers saw them."""
+    plans: Recent[object] = field(default_factory=lambda: Recent(PLANS))
+    """Queries as they were planned, by their shape."""
 
     @classmethod
     def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings) -> Self:

@@ -7,7 +7,8 @@ from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.rows import line
 from isthmus_db_worker.tables import ForeignKey
-from isthmus_db_worker.visibility import View, plan, visible_tables
+from isthmus_db_worker.views import View
+from isthmus_db_worker.visibility import plan, visible_tables
 
 MOST = 1000
 """Tables in one answer."""

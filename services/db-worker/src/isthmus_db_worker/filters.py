@@ -1,8 +1,8 @@
-"""Filters: from their tree to a SQLAlchemy condition in which every value is bound."""
+"""Filters: from their tree to a SQLAlchemy condition in which every value is a parameter."""
 
 import logging
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -11,17 +11,24 @@ from sqlglot import exp
 
 from isthmus.errors import NotAllowed
 from isthmus.messages import Principal
-from isthmus_db_worker.filter_syntax import ALLOWED, FilterError, parse
+from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.filter_syntax import ALLOWED, Attribute, Filter, FilterError, Literal, Moment, Operand, read
+from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import BOOLEAN
 
 logger = logging.getLogger("isthmus.db")
 
 LONGEST_LIST = 1000
+LONGEST_PATTERN = 1000
+"""Characters."""
+WILDCARDS = 50
+"""Signs in a pattern that stand for any others."""
 
 Condition = ColumnElement[bool]
-Find = Callable[[str], Column]
-"""A caller's column by name; raises a ToolError for one that is not there or must not be filtered by."""
+Find = Callable[[Operand, Callable[[Column], Condition]], Condition]
+"""The condition that a function makes of the caller's column; where its name leads to several rows, that one of them
+meets it. Raises a ToolError for a column that is not there or must not be filtered by."""
 
 _COMPARISONS: dict[type[exp.Expr], Callable[[Any, Any], Condition]] = {
     exp.EQ: lambda a, b: a == b,
@@ -34,22 +41,21 @@ _COMPARISONS: dict[type[exp.Expr], Callable[[Any, Any], Condition]] = {
 _MIRRORED: dict[type[exp.Expr], type[exp.Expr]] = {exp.LT: exp.GT, exp.LTE: exp.GTE, exp.GT: exp.LT, exp.GTE: exp.LTE}
 
 
-class _Missing(Exception):
+class _Missing(FilterError):
     """The user has no such attribute, or one that the column cannot hold."""
 
 
-class _Attribute(str):
-    """A user's attribute, as opposed to what the filter's author wrote."""
+def attributes_of(principal: Principal) -> dict[str, str]:
+    """What placeholders stand for."""
+    return {**principal.attributes, "id": principal.id}
 
-    __slots__ = ()
 
-
-def compile_filter(text: str, find: Find) -> Condition:
+def compile_filter(given: Filter, find: Find, dialect: Dialect, parameters: Parameters) -> Condition:
     """The condition that a caller's filter stands for. Raises FilterError, and what `find` raises."""
-    return _Compiler(find, None).condition(parse(text))
+    return _Compiler(given, find, dialect, parameters).condition(given.tree())
 
 
-def compile_rows(rows: tuple[str, ...], find: Find, principal: Principal) -> Condition | None:
+def compile_rows(rows: tuple[str, ...], find: Find, dialect: Dialect, principal: Principal) -> Condition | None:
     """The condition of a grant's row filters, any of which opens a row; None: every row.
 
     A filter that needs an attribute that the user lacks opens none. Neither does one that does not fit the table; if
@@ -57,11 +63,13 @@ def compile_rows(rows: tuple[str, ...], find: Find, principal: Principal) -> Con
     """
     if not rows:
         return None
-    attributes = {**principal.attributes, "id": principal.id}
+    attributes = attributes_of(principal)
     conditions: list[Condition] = []
     for text in rows:
         try:
-            conditions.append(_Compiler(find, attributes).condition(parse(text, placeholders=True)))
+            given = _read_rows(text)
+            parameters = Parameters(Inputs(given.literals, attributes))
+            conditions.append(compile_filter(given, find, dialect, parameters))
         except _Missing:
             conditions.append(sa.false())
         except FilterError as error:
@@ -71,12 +79,22 @@ def compile_rows(rows: tuple[str, ...], find: Find, principal: Principal) -> Con
     return sa.or_(*conditions)
 
 
+def _read_rows(text: str) -> Filter:
+    """A row filter, in which a placeholder within a text can only be a mistake."""
+    given = read(text)
+    if any(isinstance(literal.value, str) and "{user." in literal.value for literal in given.literals):
+        raise FilterError("A placeholder must be the whole value.")
+    return given
+
+
 class _Compiler:
     """One filter; every node that is not named here is refused."""
 
-    def __init__(self, find: Find, attributes: Mapping[str, str] | None) -> None:
+    def __init__(self, given: Filter, find: Find, dialect: Dialect, parameters: Parameters) -> None:
+        self._given = given
         self._find = find
-        self._attributes = attributes
+        self._dialect = dialect
+        self._parameters = parameters
 
     def condition(self, node: exp.Expr) -> Condition:
         """A node that is true or false."""
@@ -90,22 +108,17 @@ class _Compiler:
             case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
                 return self._comparison(node)
             case exp.Like() | exp.ILike():
-                return self._like(node)
+                return self._on(node.this, lambda column: self._like(column, node))
             case exp.In():
-                return self._in(node)
+                return self._on(node.this, lambda column: self._in(column, node))
             case exp.Between():
-                column = self._column(node.this)
-                low, high = self._value(column, node.args["low"]), self._value(column, node.args["high"])
-                return column.sql.between(low, high)
+                return self._on(node.this, lambda column: self._between(column, node))
             case exp.Is():
-                return self._is(node)
+                return self._on(node.this, lambda column: self._is(column, node), compared=False)
             case exp.Column():
-                column = self._column(node)
-                if column.conversion.parse is not BOOLEAN.parse:
-                    raise FilterError(f"{column.name} alone is no condition: compare it with something. {ALLOWED}")
-                return column.sql == self._bound(column, True)
+                return self._on(node, self._alone)
             case _:
-                raise _refused(node)
+                raise self._refused(node)
 
     def _chain(self, node: exp.Expr) -> Condition:
         """`a and b and c …` hangs to the left, as deep as it is long: taken apart without recursion."""
@@ -122,116 +135,176 @@ class _Compiler:
         left, right, kind = _bare(node.this), _bare(node.expression), type(node)
         if not isinstance(left, exp.Column):
             left, right, kind = right, left, _MIRRORED.get(kind, kind)
-        column = self._column(left)
         if isinstance(right, exp.Column):
-            return _COMPARISONS[kind](column.sql, self._column(right).sql)
-        return _COMPARISONS[kind](column.sql, self._value(column, right))
+            return self._on(left, lambda a: self._on(right, lambda b: _COMPARISONS[kind](a.sql, b.sql)))
 
-    def _like(self, node: exp.Expr) -> Condition:
-        column = self._column(node.this)
-        pattern = self._literal(column, node.expression)
-        if not isinstance(pattern, str):
+        def compared(column: Column) -> Condition:
+            column = self._as_compared(column, [right])
+            return _COMPARISONS[kind](column.sql, self._value(column, right))
+
+        return self._on(left, compared)
+
+    def _between(self, column: Column, node: exp.Expr) -> Condition:
+        low, high = cast("exp.Expr", node.args["low"]), cast("exp.Expr", node.args["high"])
+        column = self._as_compared(column, [low, high])
+        return column.sql.between(self._value(column, low), self._value(column, high))
+
+    def _like(self, column: Column, node: exp.Expr) -> Condition:
+        literal, place = self._literal(column, node.expression)
+        if not isinstance(literal.value, str | Attribute):
             raise FilterError(f"like needs a pattern in single quotes, such as {column.name} like 'A%'.")
-        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-            raise FilterError("A pattern must not end with a backslash, which takes the meaning from the next sign.")
-        text = sa.bindparam(None, str(pattern), sa.String(), unique=True)
-        subject = column.sql if isinstance(column.sql.type, sa.String) else sa.cast(column.sql, sa.String())
-        matches = subject.ilike if isinstance(node, exp.ILike) else subject.like
-        condition = matches(text, escape="\\")
+        pattern = self._parameters.add(sa.String(), lambda inputs: _pattern(inputs, place))
+        if literal.meaning == "matches":
+            condition = self._dialect.search(column.sql, pattern)
+            if condition is None:
+                raise FilterError("This engine has no full-text search here; use contains instead of matches.")
+        else:
+            text = column.sql if isinstance(column.sql.type, sa.String) else sa.cast(column.sql, sa.String())
+            loose = isinstance(node, exp.ILike) or literal.meaning != ""
+            condition = text.ilike(pattern, escape="\\") if loose else text.like(pattern, escape="\\")
         return sa.not_(condition) if node.args.get("negate") else condition
 
-    def _in(self, node: exp.Expr) -> Condition:
-        column, items = self._column(node.this), cast("list[exp.Expr]", node.expressions)
+    def _in(self, column: Column, node: exp.Expr) -> Condition:
+        items = cast("list[exp.Expr]", node.expressions)
         if not items:
             raise FilterError(f"in needs a list of values, such as {column.name} in (1, 2).")
         if len(items) > LONGEST_LIST:
             raise FilterError(f"The list of {column.name} has {len(items):,} values; at most {LONGEST_LIST:,} fit.")
+        column = self._as_compared(column, items)
         return column.sql.in_([self._value(column, item) for item in items])
 
-    def _is(self, node: exp.Expr) -> Condition:
-        column, negate = self._column(node.this, compared=False), bool(node.args.get("negate"))
+    def _is(self, column: Column, node: exp.Expr) -> Condition:
+        negate = bool(node.args.get("negate"))
         match _bare(node.expression):
             case exp.Null():
                 return column.sql.is_not(None) if negate else column.sql.is_(None)
             case exp.Boolean(this=bool(wanted)):
-                same = sa.and_(column.sql.is_not(None), column.sql == self._bound(column, wanted))
+                same = sa.and_(column.sql.is_not(None), column.sql == self._constant(column, wanted))
                 return sa.not_(same) if negate else same
             case _:
-                raise _refused(node)
+                raise self._refused(node)
 
-    def _column(self, node: exp.Expr, *, compared: bool = True) -> Column:
+    def _alone(self, column: Column) -> Condition:
+        if column.conversion.parse is not BOOLEAN.parse:
+            raise FilterError(f"{column.name} alone is no condition: compare it with something. {ALLOWED}")
+        return column.sql == self._constant(column, True)
+
+    def _on(self, node: exp.Expr, build: Callable[[Column], Condition], *, compared: bool = True) -> Condition:
         node = _bare(node)
-        if not isinstance(node, exp.Column):
-            raise FilterError(f"One side of `{_snippet(node)}` must be a column. {ALLOWED}")
-        if node.table:
-            raise FilterError(f"`{_snippet(node)}`: columns are named without their table.")
-        if not isinstance(node.this, exp.Identifier):
-            raise _refused(node)
-        column = self._find(node.name)
-        if compared and not column.conversion.comparable:
-            raise FilterError(f"{column.name} holds {column.type} and can only be compared with is null.")
-        return column
+        if (operand := self._given.operand(node)) is None:
+            raise FilterError(f"One side of `{self._given.snippet(node)}` must be a column. {ALLOWED}")
+
+        def checked(column: Column) -> Condition:
+            if compared and not column.conversion.comparable:
+                raise FilterError(f"{column.name} holds {column.type} and can only be compared with is null.")
+            return build(column)
+
+        return self._find(operand, checked)
+
+    def _as_compared(self, column: Column, nodes: list[exp.Expr]) -> Column:
+        """What a JSON path leads to is a number where it is compared with numbers."""
+        bare = [_bare(node) for node in nodes]
+        if column.number is None or any(isinstance(node, exp.Boolean | exp.Null) for node in bare):
+            return column
+        values = [self._literal(column, node)[0].value for node in bare]
+        if any(isinstance(value, str | Attribute | Moment) for value in values):
+            return column
+        return replace(column, sql=column.number, conversion=self._dialect.conversion(sa.Numeric()), number=None)
 
     def _value(self, column: Column, node: exp.Expr) -> ColumnElement[Any]:
-        return self._bound(column, self._literal(column, node))
+        """A value as a parameter; one that is not exact in the column's type may still be compared with it."""
+        if isinstance(bare := _bare(node), exp.Boolean):
+            return self._constant(column, bare.this)
+        literal, place = self._literal(column, node)
+        if literal.meaning:
+            raise self._refused(node)
+        number = not isinstance(literal.value, str | Attribute | Moment)
+        if number and isinstance(column.sql.type, sa.Integer) and not _fits(column, literal.value):
+            return self._parameters.add(sa.Float(), lambda inputs: float(str(inputs.literals[place].value)))
 
-    def _literal(self, column: Column, node: exp.Expr) -> object:
+        def pick(inputs: Inputs) -> object:
+            try:
+                return _parse(column, inputs.literals[place], inputs.attributes)
+            except (ValueError, OverflowError):
+                raise _misfit(column) from None
+
+        return column.parameter(self._parameters, pick)
+
+    def _constant(self, column: Column, value: object) -> ColumnElement[Any]:
+        """What belongs to the filter's shape."""
+        try:
+            return column.bind(column.conversion.parse(value))
+        except (ValueError, OverflowError):
+            raise _misfit(column) from None
+
+    def _literal(self, column: Column, node: exp.Expr) -> tuple[Literal, int]:
+        """The literal and its place."""
         match _bare(node):
-            case exp.Literal(this=str(text), args={"is_string": True}):
-                return self._attribute(text[6:-1]) if self._is_placeholder(text) else text
             case exp.Literal(this=str(text)):
-                return _number(text)
-            case exp.Boolean(this=bool(value)):
-                return value
+                return self._given.literals[int(text)], int(text)
             case exp.Null():
                 raise FilterError(f"Nothing equals null: write {column.name} is null, or is not null.")
-            case exp.Struct(expressions=[exp.Column() as name]) if self._attributes is not None and (
-                name.table == "user"
-            ):
-                return self._attribute(name.name)
             case _:
-                raise _refused(node)
+                raise self._refused(node)
 
-    def _is_placeholder(self, text: str) -> bool:
-        """`'{user.id}'` in quotes is meant as `{user.id}`: in a row filter nothing else makes sense."""
-        if self._attributes is None or "{user." not in text:
-            return False
-        if not (text.startswith("{user.") and text.endswith("}")):
-            raise FilterError("A placeholder must be the whole value.")
-        return True
-
-    def _attribute(self, name: str) -> _Attribute:
-        if self._attributes is None or name not in self._attributes:
-            raise _Missing
-        return _Attribute(self._attributes[name])
-
-    def _bound(self, column: Column, value: object) -> ColumnElement[Any]:
-        try:
-            return column.bind(column.conversion.parse(str(value) if isinstance(value, _Attribute) else value))
-        except (ValueError, OverflowError):
-            if isinstance(value, _Attribute):
-                raise _Missing from None
-            if isinstance(column.sql.type, sa.Integer) and isinstance(value, Decimal):
-                return sa.bindparam(None, float(value), sa.Float(), unique=True)
-            raise FilterError(f"{column.name} is compared with {column.conversion.noun}.") from None
+    def _refused(self, node: exp.Expr) -> FilterError:
+        return FilterError(f"`{self._given.snippet(node)}` is not allowed in a filter. {ALLOWED}")
 
 
-def _number(text: str) -> int | Decimal:
+def _fits(column: Column, value: object) -> bool:
     try:
-        return int(text) if text.lstrip("-").isdigit() else Decimal(text)
-    except (ArithmeticError, ValueError):
-        raise FilterError(f"{text[:40]} is not a number.") from None
+        column.conversion.parse(value)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _parse(column: Column, literal: Literal, attributes: Mapping[str, str]) -> object:
+    """What is bound. Raises ValueError when it does not fit the column, _Missing for an attribute that is not there."""
+    match literal.value:
+        case Attribute(name=name):
+            if name not in attributes:
+                raise _Missing(f"You have no attribute {name}, which the filter names.")
+            try:
+                return column.conversion.parse(attributes[name])
+            except (ValueError, OverflowError):
+                raise _Missing(f"Your attribute {name} does not fit {column.name}.") from None
+        case Moment() as moment:
+            try:
+                return column.conversion.parse(moment.text())
+            except ValueError:
+                return column.conversion.parse(moment.text()[:10])
+        case value:
+            return column.conversion.parse(value)
+
+
+def _pattern(inputs: Inputs, place: int) -> str:
+    literal = inputs.literals[place]
+    text = str(literal.value)
+    if isinstance(literal.value, Attribute):
+        if literal.value.name not in inputs.attributes:
+            raise _Missing(f"You have no attribute {literal.value.name}, which the filter names.")
+        text = inputs.attributes[literal.value.name]
+    if len(text) > LONGEST_PATTERN:
+        raise FilterError(f"A pattern has at most {LONGEST_PATTERN:,} characters.")
+    if literal.meaning == "matches":
+        return text
+    if literal.meaning:
+        text = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        before, after = "%" * (literal.meaning != "starts"), "%" * (literal.meaning != "ends")
+        return before + text + after
+    if text.count("%") + text.count("_") > WILDCARDS:
+        raise FilterError(f"A pattern has at most {WILDCARDS} of the signs % and _.")
+    if (len(text) - len(text.rstrip("\\"))) % 2:
+        raise FilterError("A pattern must not end with a backslash, which takes the meaning from the next sign.")
+    return text
+
+
+def _misfit(column: Column) -> FilterError:
+    return FilterError(f"{column.name} is compared with {column.conversion.noun}.")
 
 
 def _bare(node: exp.Expr) -> exp.Expr:
     while isinstance(node, exp.Paren):
         node = node.this
     return node
-
-
-def _refused(node: exp.Expr) -> FilterError:
-    return FilterError(f"`{_snippet(node)}` is not allowed in a filter. {ALLOWED}")
-
-
-def _snippet(node: exp.Expr) -> str:
-    return node.sql()[:60]

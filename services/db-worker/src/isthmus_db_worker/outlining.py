@@ -13,7 +13,8 @@ from isthmus_db_worker.describing import shows
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.rows import line
 from isthmus_db_worker.tables import Column, ForeignKey, TableName
-from isthmus_db_worker.visibility import View, look_at, visible_tables
+from isthmus_db_worker.views import View
+from isthmus_db_worker.visibility import look_at, visible_tables
 
 BUDGET = 48 * 1024
 """Bytes of lines with columns: what a model can take in at once."""

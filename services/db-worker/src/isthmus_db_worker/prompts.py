@@ -13,7 +13,7 @@ from isthmus_db_worker.filter_syntax import is_plain
 from isthmus_db_worker.outlining import Looking, outline
 from isthmus_db_worker.resources import TEXT, database_uri, describe
 from isthmus_db_worker.tables import Column
-from isthmus_db_worker.visibility import View
+from isthmus_db_worker.views import View
 
 SEARCHES = 16 * 1024
 """Bytes of calls that a prompt proposes."""

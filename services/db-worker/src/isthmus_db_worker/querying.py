@@ -2,23 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from isthmus.errors import InvalidArguments, TooLarge
+from isthmus.errors import InvalidArguments, NotAllowed, TooLarge
 from isthmus.tools import Call
 from isthmus_db_worker.cursors import Position, position_after, seal, unseal
 from isthmus_db_worker.database import Database
+from isthmus_db_worker.dates import FUNCTIONS
 from isthmus_db_worker.failures import explained
+from isthmus_db_worker.filter_syntax import Filter, FilterError, read
+from isthmus_db_worker.filters import Condition, attributes_of, compile_filter
+from isthmus_db_worker.joining import Joins
+from isthmus_db_worker.keys import Key, read_keys, with_key_of
+from isthmus_db_worker.nesting import Lists, Reading, Related, plan_lists
 from isthmus_db_worker.ordering import Order, after, order_of
-from isthmus_db_worker.rows import BUDGET, FRAME, Rows, size
+from isthmus_db_worker.parameters import Inputs, Parameters
+from isthmus_db_worker.rows import FRAME, Rows, size
 from isthmus_db_worker.runner import Row
+from isthmus_db_worker.selecting import Output, Selection
 from isthmus_db_worker.statements import Statement
-from isthmus_db_worker.tables import Column
-from isthmus_db_worker.values import MASK, JsonValue
-from isthmus_db_worker.visibility import View, plan
+from isthmus_db_worker.values import JsonValue
+from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
+
+MOST = 1000
+"""Rows, or ids."""
 
 
 class QueryTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -26,116 +37,270 @@ class QueryTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     table: str
     """The table or view: `orders`, or `schema.orders` outside of the default schema."""
-    columns: list[str] | None = None
-    """The columns to read; left out: all."""
+    columns: tuple[str, ...] | None = None
+    """Left out: all. `customer.name` is a column of a related row, `data.city` what is in JSON."""
     filter: str = ""
-    """Which rows to read, like the condition of a SQL WHERE: `status = 'open' and (total > 100 or name like 'A%') and
-    paid_at is not null`. It may use = <> < <= > >=, in (1, 2), between 1 and 9, like, ilike, is null, and, or, not.
-    Text and dates stand in single quotes, odd column names in double ones. Left out: all rows."""
-    order_by: list[str] = []
-    """The columns to sort by, with a minus in front for descending: `["-total", "name"]`."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    """Which rows to read, like a SQL WHERE: `status = 'open' and (total > 100 or not customer.country in ('DE', 'FR'))
+    and placed_at > current_date - interval '7 days'`. Operators: = <> < <= > >= in, between, like, ilike, contains,
+    starts with, ends with, matches (full text), is null, and, or, not. Quote text and dates in '', odd names in "";
+    {user.id} is the user."""
+    related: tuple[str | Related, ...] = ()
+    """Rows of related tables to show with each row: `["customer", {"path": "order_lines", "columns": ["quantity",
+    "product.name"], "filter": "quantity > 1", "order_by": ["-quantity"], "limit": 5}]`."""
+    order_by: tuple[str, ...] = ()
+    """The columns to sort by, with a minus for descending: `["-total nulls last", "name"]`."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 100
     """How many rows at most."""
     cursor: str = ""
     """`next_cursor` of the page before, to go on after it; all else but limit as before."""
+    ids: Annotated[list[JsonValue], msgspec.Meta(max_length=MOST)] | None = None
+    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
+    distinct: bool = False
+    """Equal rows come once."""
+    count: Literal["", "exact", "estimated"] = ""
+    """Counts all rows that match, too."""
+    explain: bool = False
+    """Shows the database's plan for the query, and no rows."""
     database: str | None = None
     """The database."""
 
 
 async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
-    """Reads rows of one table or view: chosen columns, filtered, sorted, page by page."""
+    """Reads rows of one table or view, with related rows: chosen columns, filtered, sorted, page by page."""
     database = call.source.handle
     with explained(database, call.source.name):
-        query = await plan(call, arguments.table, "read", lambda seen: _query(call, seen, arguments))
-        page = _Page(query, arguments.limit)
-        await database.runner.read(Statement(query.statement), page.take, call.left)
-    if page.more and not page.rows:
-        raise TooLarge("One row alone is larger than an answer may be; name fewer columns.")
+        query, values = await _planned(call, arguments)
+        if arguments.explain:
+            return await _explain(call, query, values)
+        page = _Page(query, database.limits.bytes)
+        await database.runner.read(query.statement, page.take, call.left, values)
+        reading = Reading(database, lambda: call.left)
+        if query.lists:
+            await reading.add(query.lists, page.raw, page.rows)
+            page.weigh()
+        counted = await _count(call, query, values) if query.counted is not None else (msgspec.UNSET, msgspec.UNSET)
+    if page.reason is not None and not page.rows:
+        raise TooLarge("One row alone is larger than an answer may be; name fewer columns or related rows.")
     return Rows(
-        columns=[column.name for column in query.columns],
+        columns=query.columns,
         rows=page.rows,
-        truncated=page.more,
-        next_cursor=seal(query.shape, query.position_after(page)) if page.more else None,
+        truncated=page.reason is not None,
+        next_cursor=seal(query.shape, query.position_after(page)) if page.reason is not None else None,
+        reason=page.reason or msgspec.UNSET,
+        related=query.related,
+        cut=sorted(reading.cut) or msgspec.UNSET,
+        count=counted[0],
+        estimated=counted[1],
     )
 
 
 @dataclass(frozen=True)
-class _Query:
-    """A statement, and how its rows are read."""
+class Query:
+    """One shape of a query: a statement, and how its rows are read."""
 
-    statement: sa.Select[Any]
-    columns: list[Column]
-    """What the caller sees, in order."""
-    masked: frozenset[str]
-    places: dict[str, int]
-    """Where the statement has which column."""
+    statement: Statement
+    parameters: Parameters
+    outputs: list[Output]
+    lists: list[Lists]
     order: Order
+    order_places: list[int]
+    limit: int
     start: Position
     shape: Sequence[object]
+    counted: sa.Select[Any] | None
+    """All rows, where they are to be counted."""
+    about: bool
+    """Whether an estimate of that is enough."""
+    whole: bool
+    """Whether nothing of its tables is kept from the caller."""
+    seen: Seen
 
-    def present(self, row: Row) -> list[JsonValue]:
-        """The row as the caller sees it."""
-        return [
-            MASK if column.name in self.masked else column.conversion.present(row[self.places[column.name]])
-            for column in self.columns
-        ]
+    @property
+    def columns(self) -> list[str]:
+        """The names of the answer's columns."""
+        return [*(output.name for output in self.outputs), *(nested.name for nested in self.lists)]
+
+    @property
+    def related(self) -> dict[str, list[str]] | msgspec.UnsetType:
+        """The names within lists."""
+        return {name: names for nested in self.lists for name, names in nested.tree().items()} or msgspec.UNSET
 
     def position_after(self, page: "_Page") -> Position:
         """Where the next page begins."""
         if self.order.total:
-            return position_after([page.last[self.places[key.column.name]] for key in self.order.keys])
+            return position_after([page.raw[-1][place] for place in self.order_places])
         return Position((self.start.after if isinstance(self.start.after, int) else 0) + len(page.rows))
 
 
-def _query(call: Call[Database], seen: View, arguments: QueryTable) -> _Query:
-    columns = _choose(seen, arguments.columns)
-    order = order_of(seen, arguments.order_by)
-    shape = (call.source.name, seen.table.key, arguments.filter, arguments.order_by, call.granted.digest)
-    start = unseal(shape, arguments.cursor, len(order.keys), total=order.total) if arguments.cursor else Position(0)
-    fields = {column.name: column for column in columns if column.name not in seen.masked}
-    fields |= {key.column.name: key.column for key in order.keys}
+async def _planned(call: Call[Database], arguments: QueryTable) -> tuple[Query, dict[str, object]]:
+    """The query and its values. One of the same shape is planned once."""
+    database = call.source.handle
+    name, access = await find_table(call, arguments.table, "read")
+    given = read(arguments.filter, FUNCTIONS) if arguments.filter.strip() else None
+    literals = given.literals if given is not None else ()
+    attributes = attributes_of(call.principal)
+    limit = min(arguments.limit, database.limits.rows)
 
-    statement = sa.select(*(column.sql for column in fields.values())).select_from(seen.table.sql)
-    if not fields:
-        statement = statement.add_columns(sa.literal(1))
-    if seen.reach is not None:
-        statement = statement.where(seen.reach)
-    statement = statement.where(*seen.filter(arguments.filter))
+    def make(sight: Sight) -> tuple[Query, Inputs]:
+        return _plan(call, sight, arguments, given, limit)
+
+    if arguments.cursor or arguments.ids is not None:
+        query, inputs = await plan_on(call, name, "read", access, make)
+        return query, query.parameters.values(inputs)
+    key = (
+        who(call), name.key, "" if given is None else given.shape, arguments.columns, arguments.order_by, limit,
+        arguments.distinct, arguments.count, arguments.related, tuple(attributes.items()) if arguments.related else (),
+    )  # fmt: skip
+    kept = database.plans.get(key)
+    if isinstance(kept, Query) and await kept.seen.is_current(database.catalog):
+        try:
+            return kept, kept.parameters.values(Inputs(literals, attributes))
+        except FilterError:
+            pass  # a value that asks for another statement, or for none: the plan tells which
+    query, inputs = await plan_on(call, name, "read", access, make)
+    values = query.parameters.values(inputs)
+    database.plans.put(key, query)
+    return query, values
+
+
+def _plan(
+    call: Call[Database], sight: Sight, arguments: QueryTable, given: Filter | None, limit: int
+) -> tuple[Query, Inputs]:
+    """Plans the query. Raises a ToolError for what the caller may not ask, and Unseen."""
+    joins, selection, attributes = Joins(sight, sight.root), Selection(), attributes_of(call.principal)
+    outputs = selection.outputs(joins, arguments.columns)
+    wanted = [Related(item) if isinstance(item, str) else item for item in arguments.related]
+    if arguments.distinct and wanted:
+        raise InvalidArguments("distinct is for columns alone; leave related out.")
+    more, lists = plan_lists(sight, joins, selection, wanted, attributes)
+    distinct = [joins.known(output.name) for output in outputs if output.place >= 0] if arguments.distinct else None
+    order = order_of(joins, arguments.order_by, distinct=distinct)
+    order_places = [selection.place(key.column) for key in order.keys]
+    keys = read_keys(sight.root, arguments.ids) if arguments.ids is not None else None
+    shape = (
+        call.source.name, sight.root.table.key, arguments.filter, arguments.order_by, call.granted.digest,
+        arguments.ids, arguments.columns if arguments.distinct else None,
+    )  # fmt: skip
+    start = unseal(shape, arguments.cursor, len(order.keys), total=order.total) if arguments.cursor else Position(0)
+
+    parameters = Parameters()
+    conditions = _conditions(joins, given, keys, parameters)
+    statement = sa.select(*selection.columns) if selection.columns else sa.select(sa.literal(1).label("c0"))
+    statement = statement.select_from(joins.source).where(*conditions)
+    if arguments.distinct:
+        statement = statement.distinct()
+    counted = None
+    if arguments.count:
+        counted = statement
+        if not arguments.distinct:
+            counted = sa.select(sa.literal(1).label("one")).select_from(joins.source).where(*conditions)
+    values: Sequence[object] = ()
     if isinstance(start.after, int):
         statement = statement.offset(start.after or None)
     else:
-        nulls_sort_high = call.source.handle.dialect.nulls_sort_high
-        statement = statement.where(after(order, start.values(), nulls_sort_high=nulls_sort_high))
-    statement = statement.order_by(*(key.sql for key in order.keys)).limit(arguments.limit + 1)
-    places = {name: place for place, name in enumerate(fields)}
-    return _Query(statement, columns, seen.masked, places, order, start, shape)
+        values = start.values()
+        statement = statement.where(after(order, values, parameters))
+    statement = statement.order_by(*order.sql).limit(limit + 1)
+    query = Query(
+        Statement(statement),
+        parameters,
+        [*outputs, *more],
+        lists,
+        order,
+        order_places,
+        limit,
+        start,
+        shape,
+        counted,
+        arguments.count == "estimated" and all(view.reach is None for view in joins.views),
+        all(view.is_whole for view in joins.views),
+        sight.seen(),
+    )
+    literals = given.literals if given is not None else ()
+    return query, Inputs(literals, attributes, keys or (), values)
 
 
-def _choose(seen: View, names: list[str] | None) -> list[Column]:
-    if names is None:
-        return list(seen.columns.values())
-    if not names:
-        raise InvalidArguments("columns is empty; leave it out for all of them.")
-    return [seen.column(name) for name in names]
+def _conditions(joins: Joins, given: Filter | None, keys: list[Key] | None, parameters: Parameters) -> list[Condition]:
+    conditions = joins.reach
+    if given is not None:
+        conditions.append(compile_filter(given, joins.condition, joins.view.dialect, parameters))
+    if keys is not None:
+        columns = [joins.column(joins.operand(name)) for name in joins.view.row_key]
+        conditions.append(with_key_of(columns, len(keys), parameters) if keys else sa.false())
+    return conditions
+
+
+async def _count(call: Call[Database], query: Query, values: dict[str, object]) -> tuple[int, bool]:
+    """How many rows there are, and whether that is an estimate.
+
+    The planner knows of rows that the caller may not see, so where some are kept back all are counted.
+    """
+    database, counted = call.source.handle, query.counted
+    assert counted is not None  # noqa: S101  (the caller has looked)
+    if query.about:
+
+        def estimate(connection: Connection) -> int | None:
+            return database.dialect.estimate(connection, counted, values)
+
+        if (number := await database.runner.look(estimate, call.left)) is not None:
+            return number, True
+    counts: list[Row] = []
+
+    def take(row: Row) -> bool:
+        counts.append(row)
+        return True
+
+    everything = sa.select(sa.func.count()).select_from(counted.subquery())
+    await database.runner.read(Statement(everything), take, call.left, values)
+    return int(str(counts[0][0])), False
+
+
+async def _explain(call: Call[Database], query: Query, values: dict[str, object]) -> Rows:
+    """The database's own words, which tell of all its rows and columns."""
+    if not query.whole:
+        raise NotAllowed("How this query runs would tell of rows or columns that are not yours to see.")
+    database = call.source.handle
+
+    def explain(connection: Connection) -> list[str] | None:
+        return database.dialect.explain(connection, query.statement.select, values)
+
+    lines = await database.runner.look(explain, call.left)
+    if lines is None:
+        raise InvalidArguments("This engine does not say here how it would run a query; leave explain out.")
+    return Rows(columns=["plan"], rows=[[line] for line in lines])
 
 
 class _Page:
     """The rows of one reply, taken as they come until the page is full."""
 
-    def __init__(self, query: _Query, limit: int) -> None:
+    def __init__(self, query: Query, budget: int) -> None:
         self.rows: list[list[JsonValue]] = []
-        self.last: Row = ()
-        self.more = False
+        self.raw: list[Row] = []
+        self.reason: Literal["limit", "bytes"] | None = None
         self._query = query
-        self._limit = limit
-        self._room = BUDGET - FRAME
+        self._budget = budget - FRAME
+        self._room = self._budget
 
     def take(self, row: Row) -> bool:
         """Adds the row, or returns True when there is no place for it."""
-        presented = self._query.present(row)
+        if len(self.rows) == self._query.limit:
+            self.reason = "limit"
+            return True
+        presented = [output.of(row) for output in self._query.outputs]
         self._room -= size(presented)
-        self.more = len(self.rows) == self._limit or self._room < 0
-        if not self.more:
-            self.rows.append(presented)
-            self.last = row
-        return self.more
+        if self._room < 0:
+            self.reason = "bytes"
+            return True
+        self.rows.append(presented)
+        self.raw.append(row)
+        return False
+
+    def weigh(self) -> None:
+        """Gives up the rows at the end for which there is no place, now that they have their lists."""
+        room = self._budget
+        for place, row in enumerate(self.rows):
+            room -= size(row)
+            if room < 0:
+                del self.rows[place:], self.raw[place:]
+                self.reason = "bytes"
+                return

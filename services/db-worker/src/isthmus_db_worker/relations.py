@@ -30,7 +30,7 @@ class Relation:
 def relations_of(table: str, columns: Iterable[str], references: Iterable[ForeignKey]) -> dict[str, Relation]:
     """The table's relations by name, those to one row first; `references` are the foreign keys that count."""
     forth, back = list[ForeignKey](), list[ForeignKey]()
-    for key in references:
+    for key in dict.fromkeys(references):
         if key.table == table:
             forth.append(key)
         if key.to_table == table:

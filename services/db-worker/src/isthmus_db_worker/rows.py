@@ -1,6 +1,7 @@
 """Rows as a result: structured, and as a table of text."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -25,15 +26,44 @@ class Rows(msgspec.Struct, kw_only=True):
     """Whether more rows follow."""
     next_cursor: str | None = None
     """Where to go on: the `cursor` of the next call."""
+    reason: Literal["limit", "bytes"] | msgspec.UnsetType = msgspec.UNSET
+    """Why they are not here: as many as asked for are, or as much as an answer takes."""
+    related: dict[str, list[str]] | msgspec.UnsetType = msgspec.UNSET
+    """The names of the columns in lists of related rows, by the dotted name of the relation."""
+    cut: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Those of the lists of which some have as many rows as they may have, and would have more."""
+    count: int | msgspec.UnsetType = msgspec.UNSET
+    """How many rows there are in all."""
+    estimated: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether the count is only about right."""
 
     def text(self) -> str:
         """A header and a line a row, tabs between the values. Null is `\\N`; tabs, line ends and backslashes in values
-        are `\\t`, `\\n`, `\\r` and `\\\\`. The last line says whether that is all."""
+        are `\\t`, `\\n`, `\\r` and `\\\\`. The last lines say whether that is all."""
+        return "\n".join([line(self._header()), *map(line, self.rows), *self._notes()])
+
+    def _header(self) -> list[str]:
+        """`lines[item,price]` is a column with lists of related rows, each row a list of that."""
+        related = {} if self.related is msgspec.UNSET else self.related
+
+        def head(name: str, path: str) -> str:
+            inside = related.get(path)
+            return name if inside is None else f"{name}[{','.join(head(n, f'{path}.{n}') for n in inside)}]"
+
+        return [head(name, name) for name in self.columns]
+
+    def _notes(self) -> list[str]:
         count = f"{len(self.rows)} row{'' if len(self.rows) == 1 else 's'}"
-        end = (
-            f'{count}, more follow: call again with cursor "{self.next_cursor}"' if self.truncated else f"{count}, all"
-        )
-        return "\n".join([line(self.columns), *map(line, self.rows), f"({end})"])
+        if self.count is not msgspec.UNSET:
+            count += f" of {'about ' if self.estimated is True else ''}{self.count}"
+        end = "all"
+        if self.truncated:
+            full = "the answer is full, " if self.reason == "bytes" else ""
+            end = f'{full}more follow: call again with cursor "{self.next_cursor}"'
+        notes = [f"({count}, {end})"]
+        if self.cut is not msgspec.UNSET:
+            notes.append(f"(the longest lists in {', '.join(self.cut)} are cut: raise their limit or query that table)")
+        return notes
 
 
 def line(values: Sequence[JsonValue]) -> str:

@@ -79,11 +79,13 @@ class ThreadRunner:
 
         await self._run(lambda job: self._read_with(job, work), seconds)
 
+    async def look(self, work: Callable[[Connection], R], seconds: float) -> R:
+        """What the work finds out with a connection that cannot write."""
+        return await self._run(lambda job: self._read_with(job, work), seconds)
+
     async def inspect(self, work: Callable[[Inspector], R]) -> R:
         """Reads the schema."""
-        return await self._run(
-            lambda job: self._read_with(job, lambda connection: work(inspect(connection))), INSPECT_SECONDS
-        )
+        return await self.look(lambda connection: work(inspect(connection)), INSPECT_SECONDS)
 
     async def transaction(self, work: Callable[[Connection], R], seconds: float) -> R:
         """One transaction: committed when the work returns, rolled back when it raises or is no longer wanted.

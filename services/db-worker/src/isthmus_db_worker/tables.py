@@ -12,6 +12,7 @@ from sqlalchemy.exc import CompileError, DBAPIError, UnsupportedCompilationError
 
 from isthmus.errors import SourceUnavailable
 from isthmus_db_worker.dialects import Dialect, Failure, Reflected
+from isthmus_db_worker.parameters import Parameters, Pick
 from isthmus_db_worker.semantics import Metric
 from isthmus_db_worker.values import Conversion
 
@@ -50,12 +51,22 @@ class Column:
     generated: str
     """`always` (it cannot be written), `by default` (the database gives a value when there is none) or empty."""
     conversion: Conversion
-    sql: sa.Column[Any]
+    sql: sa.ColumnElement[Any]
+    """What stands for it in a statement."""
+    number: sa.ColumnElement[Any] | None = None
+    """The same read as a number, for what is text otherwise but may well hold one."""
     synonyms: tuple[str, ...] = ()
 
     def bind(self, value: object) -> sa.ColumnElement[Any]:
-        """The value as a parameter; a float becomes no more exact than those in the column, so that they can meet."""
-        parameter = sa.bindparam(None, value, self.sql.type, unique=True)
+        """The value as a parameter that always has it."""
+        return self._met(sa.bindparam(None, value, self.sql.type, unique=True))
+
+    def parameter(self, parameters: Parameters, pick: Pick) -> sa.ColumnElement[Any]:
+        """A parameter for values of the column."""
+        return self._met(parameters.add(self.sql.type, pick))
+
+    def _met(self, parameter: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A float becomes no more exact than those in the column, so that the two can meet."""
         return sa.cast(parameter, self.sql.type) if isinstance(self.sql.type, sa.Float) else parameter
 
 
@@ -162,7 +173,7 @@ def _table(inspector: Inspector, dialect: Dialect, name: TableName, reflected: R
     columns: dict[str, Column] = {}
     for found in reflected.columns:
         column = _column(found, inspector, dialect, primary_key=found["name"] in reflected.primary_key)
-        table.append_column(column.sql)
+        table.append_column(cast("sa.Column[Any]", column.sql))
         columns[column.name] = column
     return Table(name, columns, reflected.primary_key, tuple(reflected.unique_keys), dict(reflected.constraints), table)
 

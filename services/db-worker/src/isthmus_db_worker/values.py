@@ -221,7 +221,8 @@ TIME = Conversion("a time such as '12:30:00'", lambda value: time.fromisoformat(
 DURATION = Conversion("a duration such as 'P1DT2H'", _text)
 BYTES = Conversion("bytes in base64", _bytes)
 IDENTIFIER = Conversion("a UUID", lambda value: UUID(_text(value)))
-JSON = Conversion("a JSON value", parse_json, comparable=False)
+JSON_NOUN = "a JSON value"
+JSON = Conversion(JSON_NOUN, parse_json, comparable=False)
 JSON_TEXT = Conversion(JSON.noun, _encode_json, _decode_json, comparable=False)
 """Where the driver has JSON as text."""
 TEXT = Conversion("text in single quotes", _text)

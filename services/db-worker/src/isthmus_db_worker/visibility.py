@@ -1,68 +1,96 @@
-"""What one caller sees of a database: the tables, columns and rows that the grants leave."""
+"""What one caller sees of a database: the tables, columns, rows and relations that the grants leave."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from isthmus.errors import NotAllowed, NotFound, near
 from isthmus.grants import Access
 from isthmus.tools import Call
+from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.database import Database
-from isthmus_db_worker.filter_syntax import FilterError
-from isthmus_db_worker.filters import Condition, Find, compile_filter, compile_rows
-from isthmus_db_worker.tables import Column, Table, TableName
+from isthmus_db_worker.filters import attributes_of
+from isthmus_db_worker.relations import Relation, relations_of
+from isthmus_db_worker.tables import ForeignKey, Table, TableName
+from isthmus_db_worker.views import UnknownColumn, View, view_of
 
 R = TypeVar("R")
 
 
+class Unseen(Exception):
+    """Something that has not been looked at yet: a table by its key, or without one the foreign keys."""
+
+    def __init__(self, key: str = "") -> None:
+        super().__init__(key)
+        self.key = key
+
+
 @dataclass(frozen=True)
-class View:
-    """A table as one caller sees it for one action."""
+class Seen:
+    """What a plan was made from."""
 
-    table: Table
-    columns: dict[str, Column]
-    """The columns that exist for the caller."""
-    masked: frozenset[str]
-    """Those of them whose values the caller may not know."""
-    reach: Condition | None
-    """The rows that the action may touch; None: all."""
-    readable: bool
-    """Whether the caller may read the table at all."""
-    reading: Condition | None
-    """The rows that the caller may read; None: all."""
+    tables: tuple[Table, ...]
+    references: tuple[ForeignKey, ...] | None
 
-    @property
-    def row_key(self) -> tuple[str, ...]:
-        """Columns that tell the rows apart, if the caller may know them all."""
-        key = self.table.row_key
-        comparable = all(self.table.columns[name].conversion.comparable for name in key)
-        return key if comparable and self.opens(key) else ()
+    async def is_current(self, catalog: Catalog) -> bool:
+        """Whether it is all as it was."""
+        if self.references is not None and await catalog.references() is not self.references:
+            return False
+        for table in self.tables:
+            if await catalog.table(table.name) is not table:
+                return False
+        return True
 
-    def opens(self, names: Iterable[str]) -> bool:
-        """Whether the caller sees the columns and their values."""
-        return all(name in self.columns and name not in self.masked for name in names)
 
-    def column(self, name: str) -> Column:
-        """A column by the name that a caller gave it. Raises NotFound with the nearest ones."""
-        if (found := _pick(self.columns, name)) is None:
-            raise UnknownColumn(f"{self.table.key} has no column {name[:64]}.{near(name, self.columns)}")
-        return found
+class Sight:
+    """What a caller sees of a database, as far as it was looked at: that takes time, so it happens on demand."""
 
-    def known(self, name: str) -> Column:
-        """The same, for a column whose values matter: NotAllowed when they are masked."""
-        column = self.column(name)
-        if column.name in self.masked:
-            raise NotAllowed(f"{column.name} is masked: you may neither filter nor sort by it, nor write it.")
-        return column
+    def __init__(self, call: Call[Database], root: View) -> None:
+        self.root = root
+        self._call = call
+        self._views = {root.table.key: root}
+        self._references: tuple[ForeignKey, ...] | None = None
+        self._relations: dict[str, dict[str, Relation]] = {}
 
-    def filter(self, text: str) -> list[Condition]:
-        """The conditions that the caller's filter stands for: it finds no rows that the caller may not read."""
-        if not text.strip():
-            return []
-        if not self.readable:
-            raise NotAllowed(f"You may not read {self.table.key}, so name its records by ids.")
-        condition = compile_filter(text, self.known)
-        return [condition] if self.reading is None or self.reading is self.reach else [condition, self.reading]
+    def view(self, key: str) -> View:
+        """A table that the caller may read. Raises Unseen when it was not looked at."""
+        if key not in self._views:
+            raise Unseen(key)
+        return self._views[key]
+
+    def relations(self, view: View) -> dict[str, Relation]:
+        """Where the foreign keys lead that the caller may follow, by name. Raises Unseen."""
+        if self._references is None:
+            raise Unseen
+        key = view.table.key
+        if key not in self._relations:
+            followed = [r for r in self._references if key in (r.table, r.to_table) and self._follows(r)]
+            self._relations[key] = relations_of(key, view.columns, followed)
+        return self._relations[key]
+
+    async def look(self, unseen: Unseen) -> None:
+        """Makes it seen. Raises NotFound for a table that is gone."""
+        catalog = self._call.source.handle.catalog
+        if not unseen.key:
+            self._references = await catalog.references()
+            return
+        name = (await catalog.names()).get(unseen.key)
+        view = None if name is None else await look_at(self._call, name)
+        if view is None:
+            raise NotFound(f"There is no table {unseen.key} any more.")
+        self._views[unseen.key] = view
+
+    def seen(self) -> Seen:
+        """All that was looked at."""
+        return Seen(tuple(view.table for view in self._views.values()), self._references)
+
+    def _follows(self, key: ForeignKey) -> bool:
+        """Both tables must be the caller's to read, and the columns that join them neither hidden nor masked."""
+        for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
+            access = self._call.granted.access("read", table)
+            if access is None or any(access.hides(table, name) or access.masks(table, name) for name in columns):
+                return False
+        return True
 
 
 async def visible_tables(call: Call[Database]) -> dict[str, TableName]:
@@ -81,58 +109,58 @@ def may_read(call: Call[Database], key: str) -> bool:
     return call.granted.access("read", key) is not None
 
 
-class UnknownColumn(NotFound):
-    """There is no column of that name."""
-
-
 async def plan(call: Call[Database], text: str, action: str, make: Callable[[View], R]) -> R:
     """What `make` returns for the table as the caller sees it.
 
     Raises NotFound when the table is not there or not for the caller. When `make` misses a column, the table is looked
     at once more.
     """
-    name, access = await _find(call, text, action)
-    try:
-        return make(await _view(call, name, action, access))
-    except UnknownColumn:
-        return make(await _view(call, name, action, access, again=True))
+    name, access = await find_table(call, text, action)
+    return await plan_on(call, name, action, access, lambda sight: make(sight.root))
+
+
+async def plan_on(call: Call[Database], name: TableName, action: str, access: Access, make: Callable[[Sight], R]) -> R:
+    """What `make` returns for the table and those that it leads to. It is called again when it lacks one."""
+    sight, again = Sight(call, await _view(call, name, action, access)), False
+    while True:
+        try:
+            return make(sight)
+        except Unseen as unseen:
+            await sight.look(unseen)
+        except UnknownColumn:
+            if again:
+                raise
+            sight, again = Sight(call, await _view(call, name, action, access, again=True)), True
+
+
+def who(call: Call[Database]) -> Hashable:
+    """What the caller's views depend on: the grants, and the caller where row filters speak of the user."""
+    if any(grant.rows for grant in call.granted.grants):
+        return call.granted.digest, tuple(sorted(attributes_of(call.principal).items()))
+    return call.granted.digest
 
 
 async def _view(call: Call[Database], name: TableName, action: str, access: Access, *, again: bool = False) -> View:
-    """For the caller a column is hidden or masked when it is so for the action or for reading: what may not be read
-    must not show through what may be written."""
     table = await call.source.handle.catalog.table(name, again=again)
     if table is None:
         raise NotFound(f"There is no table {name.key} any more, or the database cannot describe it.")
-    reading = call.granted.access("read", table.key)
-    accesses = [access] if reading is None else [access, reading]
-    columns = {
-        name: column for name, column in table.columns.items() if not any(a.hides(table.key, name) for a in accesses)
-    }
-    masked = frozenset(name for name in columns if any(a.masks(table.key, name) for a in accesses))
-    find = _any_column(table)
-    reach = compile_rows(access.rows, find, call.principal)
-    if action == "read" or reading is None:
-        return View(table, columns, masked, reach, reading is not None, reach)
-    return View(table, columns, masked, reach, readable=True, reading=compile_rows(reading.rows, find, call.principal))
+    views = call.source.handle.views
+    key = (who(call), action, name.key)
+    if (view := views.get(key)) is None or view.table is not table:
+        reading = access if action == "read" else call.granted.access("read", table.key)
+        view = views.put(key, view_of(table, call.source.handle.dialect, call.principal, access, reading))
+    return view
 
 
-def _any_column(table: Table) -> Find:
-    """Finds columns for the row filters of grants, which may name what the caller cannot see."""
-
-    def find(name: str) -> Column:
-        if (found := _pick(table.columns, name)) is None:
-            raise FilterError(f"{table.key} has no column {name}.")
-        return found
-
-    return find
-
-
-async def _find(call: Call[Database], text: str, action: str) -> tuple[TableName, Access]:
+async def find_table(call: Call[Database], text: str, action: str) -> tuple[TableName, Access]:
+    """The table that the caller means, and what the grants allow there. Raises NotFound, or NotAllowed for a table
+    that the caller may read only."""
     catalog = call.source.handle.catalog
     reachable: dict[str, TableName] = {}
     for again in (False, True):
         names = await catalog.names(again=again)
+        if text in names and (access := call.granted.access(action, text)) is not None:
+            return names[text], access
         reachable = {key: name for key, name in names.items() if call.granted.access(action, key) is not None}
         if (name := _pick_table(reachable, text)) is not None and (
             access := call.granted.access(action, name.key)
@@ -153,12 +181,4 @@ def _pick_table(names: dict[str, TableName], text: str) -> TableName | None:
     if text in names:
         return names[text]
     alike = [name for name in names.values() if text.lower() in (name.key.lower(), name.full.lower())]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _pick(columns: dict[str, Column], text: str) -> Column | None:
-    """The exact name, else the only one that differs in nothing but letter case."""
-    if text in columns:
-        return columns[text]
-    alike = [column for name, column in columns.items() if name.lower() == text.lower()]
     return alike[0] if len(alike) == 1 else None

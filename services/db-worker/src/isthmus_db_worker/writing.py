@@ -11,10 +11,12 @@ from isthmus.errors import InvalidArguments, NotAllowed, TooLarge
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import Violation, explained
-from isthmus_db_worker.filters import Condition
+from isthmus_db_worker.filters import Condition, attributes_of
+from isthmus_db_worker.keys import Key, read_keys, with_keys
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import JsonValue
-from isthmus_db_worker.visibility import View, plan
+from isthmus_db_worker.views import View
+from isthmus_db_worker.visibility import plan
 
 R = TypeVar("R")
 
@@ -22,11 +24,8 @@ MOST = 1000
 """Records or ids in one call."""
 MOST_CHECKED = 10_000
 """Rows that one call may change when each must be checked against a row filter."""
-CHUNK = 200
-"""Keys in one statement."""
 
 NULL = sa.null()
-Key = tuple[object, ...]
 Record = dict[str, object]
 """Column → what is bound."""
 Records = Annotated[list[dict[str, JsonValue]], msgspec.Meta(min_length=1, max_length=MOST)]
@@ -110,7 +109,9 @@ async def update_records(call: Call[Database], arguments: UpdateRecords) -> Upda
     """Changes records of a table, named by ids or by a filter: all of them, or none."""
 
     def bind(seen: View) -> tuple[Record, list[list[Condition]]]:
-        return _bind(seen, arguments.values, "values"), _targets(seen, arguments.ids, arguments.filter)
+        return _bind(seen, arguments.values, "values"), _targets(
+            seen, arguments.ids, arguments.filter, attributes_of(call.principal)
+        )
 
     seen, (values, targets) = await _plan(call, arguments.table, "update", bind)
     changed = sa.update(seen.table.sql).values(values)
@@ -154,7 +155,7 @@ async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Dele
     """Deletes records of a table, named by ids or by a filter: all of them, or none. This cannot be undone."""
 
     def bind(seen: View) -> list[list[Condition]]:
-        return _targets(seen, arguments.ids, arguments.filter)
+        return _targets(seen, arguments.ids, arguments.filter, attributes_of(call.principal))
 
     seen, targets = await _plan(call, arguments.table, "delete", bind)
     reach = [] if seen.reach is None else [seen.reach]
@@ -230,26 +231,16 @@ def _insert(connection: Connection, seen: View, record: Record) -> Key:
     return tuple(result.inserted_primary_key or ())
 
 
-def _targets(seen: View, ids: list[JsonValue] | None, text: str) -> list[list[Condition]]:
+def _targets(seen: View, ids: list[JsonValue] | None, text: str, attributes: dict[str, str]) -> list[list[Condition]]:
     """The conditions of the statements that reach the records, one after the other."""
     if ids is not None and text.strip():
         raise InvalidArguments("Give ids or filter, not both.")
     if ids is None:
-        if conditions := seen.filter(text):
+        if conditions := seen.filter(text, attributes):
             return [conditions]
         raise InvalidArguments("Say which records: give ids or filter.")
-    if not seen.row_key:
-        raise InvalidArguments(f"{seen.table.key} has no key that you may use; name the records by filter.")
-    columns = [seen.table.columns[name] for name in seen.row_key]
-    return [[condition] for condition in _with_keys(seen, [_key(columns, item) for item in ids])]
-
-
-def _key(columns: Sequence[Column], item: JsonValue) -> Key:
-    given = [item] if len(columns) == 1 else cast("list[JsonValue]", item if isinstance(item, list) else [])
-    if len(given) != len(columns) or None in given:
-        names = ", ".join(column.name for column in columns)
-        raise InvalidArguments("Each of ids is " + (f"a list: [{names}]." if len(columns) > 1 else f"one {names}."))
-    return tuple(_parse(column, value, "ids") for column, value in zip(columns, given, strict=True))
+    keys = read_keys(seen, ids)
+    return [[condition] for condition in _with_keys(seen, keys)]
 
 
 def _present(columns: Sequence[Column], key: Key) -> JsonValue:
@@ -258,14 +249,7 @@ def _present(columns: Sequence[Column], key: Key) -> JsonValue:
 
 
 def _with_keys(seen: View, keys: Sequence[Key]) -> Iterator[Condition]:
-    """Conditions that together hold for the rows with these keys."""
-    columns = [seen.table.columns[name] for name in seen.table.row_key]
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
-        if len(columns) == 1:
-            yield columns[0].sql.in_([columns[0].bind(key[0]) for key in chunk])
-        else:
-            yield sa.or_(*(sa.and_(*(c.sql == c.bind(v) for c, v in zip(columns, key, strict=True))) for key in chunk))
+    return with_keys([seen.table.columns[name] for name in seen.table.row_key], keys)
 
 
 def _lock(connection: Connection, seen: View, targets: Sequence[Sequence[Condition]]) -> list[Key]:

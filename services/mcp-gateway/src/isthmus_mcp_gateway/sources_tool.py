@@ -74,7 +74,7 @@ TOOL = types.Tool(
     description="Lists the databases, file stores and other sources that you may use, and what for. Call it first.",
     input_schema=arguments_schema(ListSources),
     output_schema=answer_schema(SourceList),
-    annotations=types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
+    annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
 )
 
 

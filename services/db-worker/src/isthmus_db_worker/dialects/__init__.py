@@ -7,6 +7,7 @@ import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -14,9 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedColumn, ReflectedForeignKeyConstraint
 from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
+from isthmus.errors import InvalidArguments
 from isthmus_db_worker.values import CONVERSIONS, Conversion, conversion_for
 
 MODULES = {
@@ -35,6 +40,21 @@ class Untyped(UserDefinedType[Any]):
     """Values go to the driver and come from it as they are."""
 
     cache_ok = True
+
+
+class Explanation(sa.Executable, ClauseElement):
+    """EXPLAIN of a statement; `how` is what the engine wants between the two."""
+
+    inherit_cache = False
+
+    def __init__(self, select: sa.Select[Any], how: str = "") -> None:
+        self.select = select
+        self.how = how
+
+
+@compiles(Explanation)
+def _explain(element: Explanation, compiler: SQLCompiler, **options: Any) -> str:
+    return f"EXPLAIN {element.how} {compiler.process(element.select, **options)}"
 
 
 class Failure(Enum):
@@ -158,6 +178,31 @@ class Dialect:
         found = inspector.get_multi_foreign_keys(schema, scope=ObjectScope.ANY)
         return [(name, key) for (_, name), keys in found.items() for key in keys]
 
+    def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str] | None:
+        """What stands at a path in a JSON document, as text; None: the engine has no such thing here."""
+        del document, path
+        return None
+
+    def json_number(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[Decimal] | None:
+        """The same as a number; null where there is none."""
+        del document, path
+        return None
+
+    def search(self, text: sa.ColumnElement[Any], words: sa.ColumnElement[str]) -> sa.ColumnElement[bool] | None:
+        """Whether a full-text search for the words finds the text; None: the engine has no such thing here."""
+        del text, words
+        return None
+
+    def explain(self, connection: Connection, select: sa.Select[Any], values: Mapping[str, object]) -> list[str] | None:
+        """How the engine would run the statement, line by line; None: it does not tell."""
+        del connection, select, values
+        return None
+
+    def estimate(self, connection: Connection, select: sa.Select[Any], values: Mapping[str, object]) -> int | None:
+        """About how many rows the statement has, without running it; None: the engine does not know."""
+        del connection, select, values
+        return None
+
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """The type that values of a column are bound and fetched with."""
         return reflected
@@ -179,6 +224,14 @@ class Dialect:
             **({"isolation_level": "AUTOCOMMIT"} if read_only else {}),
             **options,
         )
+
+
+def json_path(path: Sequence[str]) -> str:
+    """As SQLite, MariaDB and MySQL write it. Raises InvalidArguments for what their paths cannot name."""
+    for key in path:
+        if '"' in key or "\\" in key:
+            raise InvalidArguments(f"{key[:40]} cannot stand in a JSON path: it holds a quote or a backslash.")
+    return "$" + "".join(f"[{key}]" if key.isascii() and key.isdigit() else f'."{key}"' for key in path)
 
 
 def dialect_of(url: URL) -> Dialect:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Failure, Reflected, Untyped
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Reflected, Untyped, json_path
 from isthmus_db_worker.values import Conversion, JsonValue
 
 CONNECT_SECONDS = 5
@@ -303,6 +304,36 @@ class MariadbDialect(Dialect):
             key["constrained_columns"].append(column)
             key["referred_columns"].append(to_column)
         return [(table, key) for (table, _), key in keys.items()]
+
+    def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
+        """JSON_EXTRACT without the quotes around a text; a JSON null is null."""
+        found = sa.func.json_extract(document, json_path(path))
+        return sa.case(
+            (sa.func.json_type(found) != "NULL", sa.type_coerce(sa.func.json_unquote(found), sa.Text())), else_=None
+        )
+
+    def json_number(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[Decimal]:
+        """With ten digits behind the point."""
+        found = sa.func.json_extract(document, json_path(path))
+        is_number = sa.func.json_type(found).in_(["INTEGER", "DOUBLE", "DECIMAL", "UNSIGNED INTEGER"])
+        return sa.case((is_number, sa.cast(sa.func.json_unquote(found), sa.Numeric(40, 10))))
+
+    def search(self, text: sa.ColumnElement[Any], words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """Natural language mode; the engine refuses a column without a FULLTEXT index."""
+        return mysql.match(text, against=words)
+
+    def explain(self, connection: sa.Connection, select: sa.Select[Any], values: Mapping[str, object]) -> list[str]:
+        """As JSON, not run."""
+        return str(connection.execute(Explanation(select, "FORMAT=JSON"), values).scalar_one()).splitlines()
+
+    def estimate(self, connection: sa.Connection, select: sa.Select[Any], values: Mapping[str, object]) -> int | None:
+        """What the optimizer expects to look at in every table, times the share that it expects to keep."""
+        estimated = 1.0
+        for row in connection.execute(Explanation(select, "EXTENDED"), values).mappings():
+            if row["rows"] is None:
+                return None
+            estimated *= float(row["rows"]) * float(row["filtered"] or 100) / 100
+        return round(estimated)
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """What PyMySQL gives and takes is right as it is, but for a few."""

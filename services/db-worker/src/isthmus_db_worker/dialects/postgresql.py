@@ -1,7 +1,8 @@
 """PostgreSQL, through psycopg 3."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any, cast
 
 import psycopg
@@ -9,7 +10,8 @@ import sqlalchemy as sa
 from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy import event
-from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL, JSONB, TSVECTOR
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedForeignKeyConstraint
 from sqlalchemy.engine.reflection import ObjectScope
@@ -17,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Failure, Untyped
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Untyped
 from isthmus_db_worker.values import Conversion
 
 CONNECT_SECONDS = 5
@@ -159,6 +161,29 @@ class PostgresqlDialect(Dialect):
         rows = cast("Connection", inspector.bind).execute(sa.text(query), bound)
         return {str(name): int(tuples) for name, tuples in rows}
 
+    def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
+        """`#>>`, which json and jsonb have."""
+        return sa.type_coerce(document.op("#>>")(_keys(path)), sa.Text())
+
+    def json_number(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[Decimal]:
+        """Looked at before it is read: a text there is an error otherwise."""
+        there = sa.cast(sa.cast(document, JSONB).op("#>")(_keys(path)), JSONB)
+        return sa.case((sa.func.jsonb_typeof(there) == "number", sa.cast(self.json_text(document, path), sa.Numeric())))
+
+    def search(self, text: sa.ColumnElement[Any], words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """In the words of a web search, with the database's own text search configuration."""
+        vector = text if isinstance(text.type, TSVECTOR) else sa.func.to_tsvector(sa.cast(text, sa.Text()))
+        return vector.op("@@", is_comparison=True)(sa.func.websearch_to_tsquery(words))
+
+    def explain(self, connection: Connection, select: sa.Select[Any], values: Mapping[str, object]) -> list[str]:
+        """As text, not run."""
+        return [str(row[0]) for row in connection.execute(Explanation(select), values)]
+
+    def estimate(self, connection: Connection, select: sa.Select[Any], values: Mapping[str, object]) -> int:
+        """The planner's."""
+        plan = connection.execute(Explanation(select, "(FORMAT JSON)"), values).scalar_one()
+        return int(plan[0]["Plan"]["Plan Rows"])
+
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Enumerations, ranges, addresses, domains …: text to and fro, which the server converts."""
         plain = isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Enum)
@@ -169,6 +194,10 @@ class PostgresqlDialect(Dialect):
         while isinstance(reflected, DOMAIN):
             reflected = reflected.data_type
         return super().conversion(reflected)
+
+
+def _keys(path: Sequence[str]) -> sa.ColumnElement[Any]:
+    return sa.cast(postgresql.array([sa.literal(key, sa.Text()) for key in path]), postgresql.ARRAY(sa.Text()))
 
 
 def _set_up(connection: psycopg.Connection, *, read_only: bool) -> None:

@@ -9,7 +9,7 @@ import re
 import sqlite3
 import time as clock
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, cast
@@ -25,7 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Failure, Reflected, Untyped
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Reflected, Untyped, json_path
 from isthmus_db_worker.values import Conversion, JsonValue
 
 BUSY_SECONDS = 5
@@ -118,7 +118,7 @@ def _stored_decimal(value: JsonValue) -> object:
 
 def _bindable(number: Decimal) -> int | float:
     """SQLite has no decimals: NUMERIC columns hold integers and floats."""
-    if number.is_finite() and abs(number) < 2**63 and number == int(number):
+    if number.is_finite() and number.adjusted() < 19 and abs(number) < 2**63 and number == int(number):
         return int(number)
     return float(number)
 
@@ -237,6 +237,33 @@ class SqliteDialect(Dialect):
             return {}
         query = "select tbl, max(cast(stat as integer)) from sqlite_stat1 where stat is not null group by tbl"
         return {str(table): int(rows) for table, rows in _ask(inspector, query)}
+
+    def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
+        """json_extract, which says 1 and 0 for true and false."""
+        kind, found = sa.func.json_type(document, json_path(path)), sa.func.json_extract(document, json_path(path))
+        return sa.case(
+            (kind == "true", sa.literal("true")),
+            (kind == "false", sa.literal("false")),
+            else_=sa.cast(found, sa.Text()),
+        )
+
+    def json_number(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[Decimal]:
+        """An integer or a float, as JSON has it."""
+        kind, found = sa.func.json_type(document, json_path(path)), sa.func.json_extract(document, json_path(path))
+        return sa.case((kind.in_(["integer", "real"]), sa.type_coerce(found, Untyped())))
+
+    def search(self, text: sa.ColumnElement[Any], words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """FTS5's own; the engine refuses a table that is none of its."""
+        return text.op("MATCH", is_comparison=True)(words)
+
+    def explain(self, connection: Connection, select: sa.Select[Any], values: Mapping[str, object]) -> list[str]:
+        """EXPLAIN QUERY PLAN: steps within steps are indented."""
+        depths: dict[int, int] = {0: -1}
+        lines: list[str] = []
+        for step, parent, _, text in connection.execute(Explanation(select, "QUERY PLAN"), values):
+            depths[step] = depths.get(parent, -1) + 1
+            lines.append("  " * depths[step] + text)
+        return lines
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Only those types stay that do nothing to a value."""
