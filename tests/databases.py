@@ -113,11 +113,15 @@ class Shop:
     limit: int = 4
     access: str = "read-write"
     schemas: tuple[str, ...] = ()
+    semantics: dict[str, Any] = field(default_factory=dict[str, Any])
     grants: list[Grant] = field(default_factory=lambda: [EVERYTHING])
     principal: Principal = field(default_factory=lambda: Principal("u_1", "client", "default"))
 
     def __post_init__(self) -> None:
-        table = {"url": self.url, "access": self.access, "limit": self.limit, "schemas": self.schemas}
+        table = {
+            "url": self.url, "access": self.access, "limit": self.limit, "schemas": self.schemas,
+            "semantics": self.semantics,
+        }  # fmt: skip
         settings = msgspec.convert(table, DatabaseSettings)
         self.toolbox = create_worker({"shop": settings})._toolbox  # pyright: ignore[reportPrivateUsage]
         double_quotes = {"sql_mode": "ANSI_QUOTES,STRICT_ALL_TABLES"} if self.engine == "mariadb" else {}

@@ -78,13 +78,13 @@ class Catalog:
         self._reading = asyncio.Lock()
         self._refreshed = NEVER
         self._doubted = NEVER
-        self._forget()
+        self.forget()
 
     def refresh(self) -> None:
         """Everything is read anew, though not more often than once a second."""
         if time.monotonic() - self._refreshed > HURRIES:
             self._refreshed = time.monotonic()
-            self._forget()
+            self.forget()
 
     def doubt(self) -> None:
         """Something is not as it was described: names and foreign keys are read anew, and each table before its use.
@@ -144,7 +144,8 @@ class Catalog:
             raise NoSuchTableError(name.key)
         return self._meanings.of_table(found)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Everything is read anew."""
         self._names = Kept[dict[str, TableName]]()
         self._references = Kept[tuple[ForeignKey, ...]]()
         self._estimates = Kept[dict[str, int]]()

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from isthmus.errors import near
-from isthmus_db_worker.semantics import ColumnSemantics, TableSemantics
+from isthmus.errors import ConfigurationError, near
+from isthmus_db_worker.dates import FUNCTIONS
+from isthmus_db_worker.filter_syntax import FilterError, read
+from isthmus_db_worker.semantics import ColumnSemantics, Metric, TableSemantics
 from isthmus_db_worker.tables import Table, TableName
 
 logger = logging.getLogger("isthmus.db")
@@ -13,10 +15,24 @@ logger = logging.getLogger("isthmus.db")
 NOTHING = ColumnSemantics()
 
 
+def columns_of(metric: Metric) -> set[str]:
+    """The columns that a metric is made of. Raises FilterError."""
+    named = {operand.path[0] for operand in read(metric.filter, FUNCTIONS).operands} if metric.filter else set[str]()
+    return {*named, metric.column} if metric.column else named
+
+
 class Meanings:
     """The semantics of one database. What they name in vain is logged once, and does no harm."""
 
     def __init__(self, database: str, tables: Mapping[str, TableSemantics]) -> None:
+        """Raises ConfigurationError for a filter that cannot be read."""
+        for key, table in tables.items():
+            for name, metric in table.metrics.items():
+                try:
+                    columns_of(metric)
+                except FilterError as error:
+                    place = f"The metric {name} of {key} in the database {database}"
+                    raise ConfigurationError(f"{place} has a filter that cannot be read: {error.message}") from None
         self._database = database
         self._tables = tables
         self._missed: set[str] = set()
@@ -30,7 +46,7 @@ class Meanings:
         """A table with those of its columns, and with its metrics."""
         if (meant := self._tables.get(table.key)) is None:
             return table
-        named = {*meant.columns, *(metric.column for metric in meant.metrics.values() if metric.column)}
+        named = {*meant.columns}.union(*(columns_of(metric) for metric in meant.metrics.values()))
         self._miss(f"column of {table.key}", named - table.columns.keys(), table.columns)
         columns = {
             name: replace(column, comment=told.description or column.comment, synonyms=told.synonyms)

@@ -27,9 +27,13 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     column: str = ""
     """What it is computed from; left out: the rows themselves, for `count`."""
     filter: Text = ""
-    """Which rows count, over columns of the table; left out: all."""
+    """Which rows count, over columns of the table itself; left out: all."""
     description: Text = ""
     synonyms: Synonyms = ()
+
+    def __post_init__(self) -> None:
+        if not self.column and self.function != "count":
+            raise ValueError(f"{self.function} needs a `column`; only count does without")
 
     def formula(self) -> str:
         """On one line."""
@@ -47,8 +51,3 @@ class TableSemantics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """By the column's name."""
     metrics: dict[str, Metric] = {}
     """By their own name."""
-
-    def __post_init__(self) -> None:
-        for name, metric in self.metrics.items():
-            if not metric.column and metric.function != "count":
-                raise ValueError(f"the metric {name} needs a `column`: only count does without")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from isthmus.errors import ConfigurationError
 from isthmus.worker import Source, Worker
 from isthmus_db_worker import completing, prompts, resources
+from isthmus_db_worker.data_model import get_data_model
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.describing import describe_table, list_tables
 from isthmus_db_worker.meanings import Meanings
@@ -16,6 +17,7 @@ from isthmus_db_worker.writing import create_records, delete_records, update_rec
 def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Database]:
     """A worker for these databases. Raises ConfigurationError for a name or a URL that cannot be."""
     worker = Worker[Database]("db", argument="database", objects=True)
+    worker.tool(scope="data:read", action="read", read_only=True)(get_data_model)
     worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
     worker.tool(scope="data:read", action="read", read_only=True)(describe_table)
     worker.tool(scope="data:read", action="read", read_only=True)(query_table)
