@@ -1,7 +1,6 @@
 """What the worker knows of a database's tables: read one by one or all at once, kept, and read again."""
 
 import re
-import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 from databases import Shop
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.meanings import Meanings
-from isthmus_db_worker.tables import Table, read_names, read_tables
+from isthmus_db_worker.tables import Table
 
 pytest_plugins = ["database_fixtures"]
 
@@ -178,20 +177,3 @@ async def test_estimates_are_those_of_the_engine(shop: Shop) -> None:
     shop.execute({"mariadb": "analyze table orders"}.get(shop.engine, "analyze"))
     fresh = Catalog(shop.source.handle.runner, shop.source.handle.dialect, (), Meanings("shop", {}))
     assert (await fresh.estimates())["orders"] == 4
-
-
-@pytest.mark.alone
-async def test_a_thousand_tables_are_described_in_a_few_seconds(sqlite_shop: Shop) -> None:
-    columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate(["text", "numeric(10, 2)", "date"] * 2))
-    sqlite_shop.execute(
-        ";\n".join(
-            f"create table t_{n:03} (id integer primary key, up integer references t_{max(n - 1, 0):03}, {columns})"
-            for n in range(1000)
-        )
-    )
-    with sqlite_shop.admin.connect() as connection:
-        inspector, dialect = sa.inspect(connection), sqlite_shop.source.handle.dialect
-        began = time.monotonic()
-        names = list(read_names(inspector, dialect, ()).values())
-        assert len(read_tables(inspector, dialect, names)) == 1005
-        assert time.monotonic() - began < 3

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -206,7 +206,7 @@ async def test_semantics_are_told_wherever_tables_are(meant: Shop) -> None:
     found = await model(meant, tables=["orders"])
     assert f"): {told}\n" in found
     assert "\n  metric net_revenue = sum(total) where status = 'paid': What was paid for" in found
-    assert "\n  metric open_orders = count() where status = 'open'" in found
+    assert "\n  metric open_orders = count(*) where status = 'open'" in found
     full = await model(meant, tables=["orders"], detail="full")
     assert "\n  total? decimal(10,2): Gross, in EUR; also called revenue" in full
     (listed,) = (await meant.call("list_tables", query="SALES")).value["tables"]
@@ -223,7 +223,7 @@ async def test_a_metric_of_what_the_caller_may_not_know_is_not_told(meant: Shop,
     meant.grants = reads("**", **closed)
     assert "net_revenue" not in await model(meant, detail="full")
     assert "net_revenue" not in (await meant.call("describe_table", table="orders")).text
-    assert ("open_orders = count()" in await model(meant)) == ("hidden" in closed)
+    assert ("open_orders = count(*)" in await model(meant)) == ("hidden" in closed)
 
 
 async def test_semantics_of_what_is_not_there_are_logged_once(meant: Shop, caplog: pytest.LogCaptureFixture) -> None:
@@ -237,20 +237,18 @@ async def test_semantics_of_what_is_not_there_are_logged_once(meant: Shop, caplo
 
 
 @pytest.mark.alone
-async def test_a_thousand_tables_are_told_in_under_a_second(sqlite_shop: Shop) -> None:
+async def test_a_thousand_tables_are_read_in_a_few_seconds_and_told_in_under_one(sqlite_shop: Shop) -> None:
     kinds = ", ".join(f"c{number} {kind}" for number, kind in enumerate(["text", "numeric(10, 2)", "date"] * 2))
-    up: Callable[[int], str] = lambda n: f"t_{n // 10:03}"  # noqa: E731
     sqlite_shop.execute(
         ";\n".join(
-            f"create table t_{n:03} (id integer primary key, up integer references {up(n)}, {kinds})"
+            f"create table t_{n:03} (id integer primary key, up integer references t_{n // 10:03}, {kinds})"
             for n in range(1000)
         )
     )
-    cold, warm = [], []
-    for times in (cold, warm):
-        for detail in ("columns", "full", "names"):
-            began = time.monotonic()
-            assert "1005 tables and views" in await model(sqlite_shop, detail=detail, max_bytes=131_072)
-            times.append(time.monotonic() - began)
-    assert max(cold) < 3
-    assert max(warm) < 1
+    catalog = sqlite_shop.source.handle.catalog
+    began = time.monotonic()
+    assert len(await catalog.tables((await catalog.names()).values())) == 1005
+    described = time.monotonic()
+    assert "1005 tables and views" in await model(sqlite_shop, max_bytes=131_072)
+    assert described - began < 3
+    assert time.monotonic() - described < 1

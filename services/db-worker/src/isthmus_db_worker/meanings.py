@@ -29,7 +29,8 @@ class Meanings:
         for key, table in tables.items():
             for name, metric in table.metrics.items():
                 try:
-                    columns_of(metric)
+                    if metric.filter:
+                        read(metric.filter, FUNCTIONS).tree()
                 except FilterError as error:
                     place = f"The metric {name} of {key} in the database {database}"
                     raise ConfigurationError(f"{place} has a filter that cannot be read: {error.message}") from None

@@ -37,7 +37,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def formula(self) -> str:
         """On one line."""
-        return f"{self.function}({self.column})" + (f" where {self.filter}" if self.filter else "")
+        return f"{self.function}({self.column or '*'})" + (f" where {self.filter}" if self.filter else "")
 
 
 class TableSemantics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
