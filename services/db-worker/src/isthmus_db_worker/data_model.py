@@ -28,6 +28,7 @@ class GetDataModel(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     detail: Detail = "columns"
     """`full` adds defaults and descriptions of columns."""
     max_bytes: Annotated[int, msgspec.Meta(ge=2000, le=MOST_BYTES)] = DEFAULT_BYTES
+    """How long the text may be."""
     refresh: bool = False
     """Look at the database anew, because it has just changed."""
     database: str | None = None

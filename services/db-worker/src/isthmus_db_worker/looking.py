@@ -72,6 +72,7 @@ class Looking:
                         found = await self.call.source.handle.catalog.tables(chunk)
                 except TimeoutError:
                     return
+            await asyncio.sleep(0)  # what is known already takes no time to read: other calls have their turn here
             for name in chunk:
                 if self.is_over:
                     return
