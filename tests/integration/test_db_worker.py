@@ -68,6 +68,7 @@ async def test_a_worker_process_joins_serves_and_leaves(nats: NatsServer, sqlite
 async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) -> None:
     definitions = {name: tool.definition for name, tool in sorted(sqlite_shop.toolbox.tools.items())}
     assert {name: (d.actions[0], d.scope) for name, d in definitions.items()} == {
+        "get_data_model": ("read", "data:read"),
         "list_tables": ("read", "data:read"),
         "describe_table": ("read", "data:read"),
         "query_table": ("read", "data:read"),
@@ -77,7 +78,7 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
     }
     hints = {name: d.annotations for name, d in definitions.items()}
     assert sorted(name for name, hint in hints.items() if hint.read_only_hint) == [
-        "describe_table", "list_tables", "query_table",
+        "describe_table", "get_data_model", "list_tables", "query_table",
     ]  # fmt: skip
     assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == ["delete_records", "update_records"]
     for definition in definitions.values():
