@@ -74,7 +74,7 @@ async def lines(shop: Shop, **arguments: Any) -> dict[str, str]:
 @pytest.fixture
 def meant(sqlite_shop: Shop) -> Generator[Shop]:
     """A shop that is explained in the configuration."""
-    shop = Shop("sqlite", sqlite_shop.url, semantics=SEMANTICS)
+    shop = Shop("sqlite", sqlite_shop.url, settings={"semantics": SEMANTICS})
     yield shop
     shop.close()
 

@@ -49,7 +49,8 @@ async def get_data_model(call: Call[Database], arguments: GetDataModel) -> str:
         return f"{_title(call)}: there are no tables that you may read."
     if not chosen:
         raise NotFound(f"There is no table like {missed[0]} in {call.source.name}.{near(missed[0], known)}")
-    page = ModelPage(chosen.values(), arguments.max_bytes - len(_title(call).encode()))
+    most = min(arguments.max_bytes, call.source.handle.limits.bytes // 2)
+    page = ModelPage(chosen.values(), most - len(_title(call).encode()))
     page.remarks += [f"There is no table like {pattern}.{near(pattern, known)}" for pattern in missed[:5]]
     await _fill(page, looking, known, arguments.detail)
     if looking.is_over:

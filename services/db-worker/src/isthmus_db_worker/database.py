@@ -1,5 +1,6 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -25,6 +26,8 @@ class Limits:
 
     rows: int = 1000
     bytes: int = BUDGET
+    seconds: float = math.inf
+    """Where the caller waits longer."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Database:
     """Queries as they were planned, by their shape."""
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings) -> Self:
+    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings, limits: Limits) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
-        runner = (SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner)(url, dialect, limit)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings))
+        kind = SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner
+        runner = kind(url, dialect, limit, limits.seconds)
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits)
