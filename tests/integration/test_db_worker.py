@@ -81,12 +81,12 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
         "describe_table", "get_data_model", "list_tables", "query_table",
     ]  # fmt: skip
     assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == ["delete_records", "update_records"]
+    assert definitions["get_data_model"].output_schema is msgspec.UNSET
     for definition in definitions.values():
         assert definition.description
         for name, field in definition.input_schema["properties"].items():
             assert field.get("description"), (definition.name, name)
         assert definition.input_schema["additionalProperties"] is False
-        assert isinstance(definition.output_schema, dict)
-        assert definition.output_schema["type"] == "object"
+        assert definition.output_schema is msgspec.UNSET or definition.output_schema["type"] == "object"
     limit = definitions["query_table"].input_schema["properties"]["limit"]
     assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 1000, 100)
