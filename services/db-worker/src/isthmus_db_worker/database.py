@@ -1,5 +1,6 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,16 @@ class Database:
     def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings, limits: Limits) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
-        kind = SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner
-        runner = kind(url, dialect, limit, limits.seconds)
+        runner = runner_of(url)(url, dialect, limit, limits.seconds)
         return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits)
+
+
+def runner_of(url: URL) -> type[ThreadRunner]:
+    """The engine's own runner, loaded with its driver when it is needed; threads do for any other."""
+    match url.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            return SqliteRunner
+        case "postgresql+psycopg":
+            return importlib.import_module("isthmus_db_worker.postgresql_runner").PostgresqlRunner
+        case _:
+            return ThreadRunner

@@ -34,7 +34,7 @@ def explained(database: Database, source: str, *, own: bool = False) -> Generato
     """
     try:
         yield
-    except (SQLAlchemyError, OverflowError, UnicodeError) as error:
+    except (SQLAlchemyError, OverflowError, UnicodeError, *database.dialect.errors) as error:
         diagnosis = _diagnose(database, error)
         _log(database, source, error, diagnosis.failure)
         if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER):

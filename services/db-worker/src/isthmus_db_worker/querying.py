@@ -22,9 +22,8 @@ from isthmus_db_worker.nesting import Lists, Reading, Related, plan_lists
 from isthmus_db_worker.ordering import Order, after, order_of
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.rows import FRAME, Rows, size
-from isthmus_db_worker.runner import Row
 from isthmus_db_worker.selecting import Output, Selection
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
 

@@ -14,8 +14,7 @@ from isthmus_db_worker.database import Database
 from isthmus_db_worker.describing import DescribeTable, describe_table
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.rows import BUDGET, FRAME
-from isthmus_db_worker.runner import Row
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.visibility import plan
 
 MODEL_BYTES = 48 * 1024

@@ -106,6 +106,8 @@ class Reflected:
 class Dialect:
     """How a worker deals with one engine."""
 
+    errors: tuple[type[Exception], ...] = ()
+    """The driver's own, where a runner uses it without SQLAlchemy around it."""
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
