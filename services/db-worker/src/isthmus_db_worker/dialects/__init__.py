@@ -98,6 +98,8 @@ class Dialect:
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
+    sqlglot = ""
+    """What sqlglot calls it; empty: callers cannot run SQL of their own there."""
     unnamed_primary_key: str | None = None
     """What errors call a primary key that has no name."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
@@ -129,6 +131,11 @@ class Dialect:
 
     def diagnose(self, error: BaseException) -> Diagnosis | None:
         """What a driver's error means; None: it does not tell more than SQLAlchemy's class for it."""
+        del error
+        return None
+
+    def complaint(self, error: BaseException) -> str | None:
+        """What the engine says about the text of a statement; None: what it says could hold values, too."""
         del error
         return None
 

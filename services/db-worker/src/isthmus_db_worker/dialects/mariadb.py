@@ -62,6 +62,10 @@ FAILURES = {
 """By error number; 0 is PyMySQL's for a connection that is closed."""
 _FAILURE_OF = {number: failure for failure, numbers in FAILURES.items() for number in numbers}
 
+COMPLAINTS = (1052, 1054, 1055, 1056, 1060, 1066, 1111, 1140, 1222, 1235, 1241, 1247, 1248, 1305, 1582, 1630, 4015)
+"""Errors about names, the grouping and the number of columns. That of the syntax repeats the statement."""
+
+_DATABASE = re.compile(r"^FUNCTION [^ ]*\.")
 _QUOTED = re.compile(r"'([^']*)'")
 _JSON_CHECK = re.compile(r"json_valid\(`(.+)`\)", re.IGNORECASE)
 _TIME = re.compile(r"-?\d{1,3}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?")
@@ -174,6 +178,7 @@ BOOLEAN = Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean
 class MariadbDialect(Dialect):
     """MariaDB and MySQL."""
 
+    sqlglot = "mysql"
     unnamed_primary_key = "PRIMARY"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (mysql.YEAR, values.INTEGER),
@@ -228,6 +233,12 @@ class MariadbDialect(Dialect):
         if failure is Failure.MISSING and quoted:
             return Diagnosis(failure, (quoted[0],))
         return Diagnosis(failure)
+
+    def complaint(self, error: BaseException) -> str | None:
+        """By error number."""
+        if not isinstance(error, pymysql.Error) or not error.args or error.args[0] not in COMPLAINTS:
+            return None
+        return _DATABASE.sub("FUNCTION ", str(error.args[-1]))
 
     def columns(self, inspector: Inspector, table: str, schema: str | None) -> list[ReflectedColumn]:
         """MariaDB's JSON is text with a check; the width of an integer says nothing, but that 1 means a boolean."""
