@@ -4,11 +4,14 @@ A column holds whatever was stored, whatever its declared type says. So values a
 dates, times and moments are the text (or number) that is stored, in the form that SQLite's own functions write.
 """
 
+import math
+import re
 import sqlite3
 import time as clock
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -21,7 +24,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Untyped, json_path
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Named, Untyped, json_path, named
+from isthmus_db_worker.json_forms import present
 from isthmus_db_worker.values import Conversion, JsonValue
 
 BUSY_SECONDS = 5
@@ -73,23 +77,56 @@ def _stored_time(value: JsonValue) -> object:
 
 
 def _stored_decimal(value: JsonValue) -> object:
-    number = values.DECIMAL.parse(value)
-    return _bindable(cast("Decimal", number))
-
-
-def _bindable(number: Decimal) -> int | float:
-    """SQLite has no decimals: NUMERIC columns hold integers and floats."""
+    """SQLite has no decimals: NUMERIC columns hold integers and floats, so what neither can hold is refused."""
+    number = cast("Decimal", values.DECIMAL.parse(value))
     if number.is_finite() and number.adjusted() < 19 and abs(number) < 2**63 and number == int(number):
         return int(number)
-    return float(number)
+    stored = cast("float", _stored_float(number))
+    if number.is_finite() and Decimal(repr(stored)) != number:
+        raise ValueError
+    return stored
+
+
+def _stored_float(value: JsonValue) -> object:
+    """SQLite makes null of NaN."""
+    number = cast("float", values.FLOAT.parse(value))
+    if math.isnan(number):
+        raise ValueError
+    return number
+
+
+def _stored_as_given(value: JsonValue) -> object:
+    """For columns of a type that SQLite does not know: they take everything."""
+    if isinstance(value, bool | int | str):
+        return values.INTEGER.parse(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return _stored_decimal(value)
 
 
 def _present_decimal(value: object) -> JsonValue:
-    return values.present(Decimal(repr(value)) if isinstance(value, int | float) else value)
+    return present(Decimal(repr(value)) if isinstance(value, int | float) else value)
 
 
 def _present_boolean(value: object) -> JsonValue:
-    return bool(value) if value in (0, 1) else values.present(value)
+    return bool(value) if value in (0, 1) else present(value)
+
+
+ANYTHING = Conversion("text in single quotes or a number", _stored_as_given)
+
+_DECLARED = re.compile(r"(^|\b)((TINY|SMALL|MEDIUM|BIG)?INT(EGER|2|4|8)?)\b|CHAR|CLOB|TEXT|BLOB|REAL|FLOA|DOUB")
+"""The types that SQLite itself knows, by the words that it looks for; it takes POINT and INTERVAL for integers, but
+nobody else does."""
+
+
+class Types(dict[str, Any]):
+    """What columns are declared as. A word that is not known stands for a type that takes everything."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (bool(name) and not _DECLARED.search(str(name)))
+
+    def __missing__(self, name: str) -> type[TypeEngine[Any]]:
+        if name.startswith(("TIMESTAMP", "DATETIME")):
+            return sa.DATETIME
+        return named(Named, name)[name]
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -108,11 +145,14 @@ class SqliteDialect(Dialect):
 
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (sa.Boolean, Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)),
-        (sa.Numeric, Conversion(values.DECIMAL.noun, _stored_decimal, _present_decimal)),
+        (sa.Float, Conversion(values.FLOAT.noun, _stored_float)),
+        (sa.Numeric, Conversion("a number such as 12.50, of at most 15 digits", _stored_decimal, _present_decimal)),
         (sa.DateTime, Conversion("a date and time such as '2024-01-31 12:00:00'", _stored_moment)),
         (sa.Date, Conversion(values.DATE.noun, _stored_moment)),
         (sa.Time, Conversion(values.TIME.noun, _stored_time)),
         (sa.JSON, values.JSON_TEXT),
+        (Named, ANYTHING),
+        (sa.types.NullType, ANYTHING),
         *values.CONVERSIONS,
     )
 
@@ -127,6 +167,7 @@ class SqliteDialect(Dialect):
             "factory": SqliteConnection,
         }
         engine = self._engine(file, size, read_only=read_only, connect_args=connect_args)
+        event.listen(engine, "connect", _read_all_text)
         if not read_only:
             event.listen(engine, "connect", _check_references)
             event.listen(engine, "begin", _begin_to_write)
@@ -179,10 +220,20 @@ class SqliteDialect(Dialect):
             lines.append("  " * depths[step] + text)
         return lines
 
+    def type_names(self, known: dict[str, Any]) -> dict[str, Any]:
+        """SQLite knows a few; any word will do."""
+        return Types(known)
+
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Only those types stay that do nothing to a value."""
         plain = (sa.Integer, sa.Float, sa.String)
         return reflected if isinstance(reflected, plain) and not isinstance(reflected, sa.Enum) else Untyped()
+
+
+def _read_all_text(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    """SQLite keeps text that is not UTF-8 as well, on which the driver fails otherwise."""
+    del entry
+    cast("SqliteConnection", connection).text_factory = partial(str, encoding="utf-8", errors="replace")
 
 
 def _check_references(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
