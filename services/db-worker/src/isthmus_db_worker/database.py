@@ -1,5 +1,6 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -8,6 +9,7 @@ from sqlalchemy.engine import URL
 
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.dialects import Dialect, dialect_of
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.recent import Recent
 from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
@@ -24,6 +26,8 @@ class Limits:
 
     rows: int = 1000
     bytes: int = BUDGET
+    seconds: float = math.inf
+    """Where the caller waits longer."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class Database:
     """Queries as they were planned, by their shape."""
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str] = ()) -> Self:
+    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings, limits: Limits) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
-        runner = (SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner)(url, dialect, limit)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas))
+        kind = SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner
+        runner = kind(url, dialect, limit, limits.seconds)
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits)
