@@ -36,31 +36,30 @@ class QueryTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which rows of which table."""
 
     table: str
-    """The table or view: `orders`, or `schema.orders` outside of the default schema."""
+    """The table or view, such as `orders` or `crm.orders`."""
     columns: tuple[str, ...] | None = None
-    """Left out: all. `customer.name` is a column of a related row, `data.city` what is in JSON."""
+    """Left out: all. `customer.name` is of a related row, `data.city` in JSON, `month(placed_at)` part of a date."""
     filter: str = ""
-    """Which rows to read, like a SQL WHERE: `status = 'open' and (total > 100 or not customer.country in ('DE', 'FR'))
-    and placed_at > current_date - interval '7 days'`. Operators: = <> < <= > >= in, between, like, ilike, contains,
-    starts with, ends with, matches (full text), is null, and, or, not. Quote text and dates in '', odd names in "";
-    {user.id} is the user."""
+    """Which rows, like a SQL WHERE: `status = 'open' and (total > 100 or customer.country in ('DE', 'FR')) and
+    placed_at > current_date - interval '7 days'`. Also: not, between, is null, like, ilike, contains, starts with,
+    ends with, matches (full text). Quote text and dates in '', odd names in ""; {user.id} is the user."""
     related: tuple[str | Related, ...] = ()
     """Rows of related tables to show with each row: `["customer", {"path": "order_lines", "columns": ["quantity",
     "product.name"], "filter": "quantity > 1", "order_by": ["-quantity"], "limit": 5}]`."""
     order_by: tuple[str, ...] = ()
-    """The columns to sort by, with a minus for descending: `["-total nulls last", "name"]`."""
+    """The columns to sort by, `-` for descending: `["-total nulls last", "name"]`."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 100
-    """How many rows at most."""
+    """Rows at most."""
     cursor: str = ""
-    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
+    """`next_cursor` of the page before; all else but limit as before."""
     ids: Annotated[list[JsonValue], msgspec.Meta(max_length=MOST)] | None = None
-    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
+    """Primary keys: `[7, 8]`, or of several columns `[["pen", "DE"]]`."""
     distinct: bool = False
     """Equal rows come once."""
     count: Literal["", "exact", "estimated"] = ""
     """Counts all rows that match, too."""
     explain: bool = False
-    """Shows the database's plan for the query, and no rows."""
+    """The database's plan in place of rows."""
     database: str | None = None
     """The database."""
 
