@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench soak soak-failures tools-table
+.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -26,6 +26,9 @@ format: $(UV)
 
 bench: $(UV)  ## Calls per second and latency through the whole path
 	$(RUN) python tests/benchmarks/read.py $(ARGS)
+
+bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlchemy alone
+	$(RUN) python tests/benchmarks/worker.py
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py

@@ -11,6 +11,7 @@ from isthmus_db_worker.dialects import Dialect, dialect_of
 from isthmus_db_worker.recent import Recent
 from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
+from isthmus_db_worker.sqlite_runner import SqliteRunner
 from isthmus_db_worker.views import View
 
 VIEWS, PLANS = 1000, 500
@@ -43,5 +44,5 @@ class Database:
     def at(cls, url: URL, limit: int, schemas: Sequence[str] = ()) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
-        runner = ThreadRunner(url, dialect, limit)
+        runner = (SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner)(url, dialect, limit)
         return cls(url, dialect, runner, Catalog(runner, dialect, schemas))

@@ -131,7 +131,7 @@ class ThreadRunner:
     @contextmanager
     def _connection(self, job: Job, *, read_only: bool) -> Generator[Connection]:
         """A connection that the job can be interrupted on. One that was is thrown away: a late signal may hit it."""
-        with self._engine(read_only=read_only).connect() as connection:
+        with self.engine(read_only=read_only).connect() as connection:
             with job.lock:
                 if job.unwanted:
                     raise Unwanted
@@ -145,7 +145,7 @@ class ThreadRunner:
                 if job.unwanted:
                     connection.invalidate()
 
-    def _engine(self, *, read_only: bool) -> Engine:
+    def engine(self, *, read_only: bool) -> Engine:
         """Made when first needed, which loads the driver."""
         with self._opening:
             if read_only not in self._engines:
