@@ -20,8 +20,9 @@ from isthmus_db_worker.joining import Joins
 from isthmus_db_worker.keys import Key, read_keys, with_key_of
 from isthmus_db_worker.nesting import Lists, Reading, Related, plan_lists
 from isthmus_db_worker.ordering import Order, after, order_of
+from isthmus_db_worker.paging import Page
 from isthmus_db_worker.parameters import Inputs, Parameters
-from isthmus_db_worker.rows import FRAME, Rows, size
+from isthmus_db_worker.rows import Rows
 from isthmus_db_worker.runner import Row
 from isthmus_db_worker.selecting import Output, Selection
 from isthmus_db_worker.statements import Statement
@@ -71,7 +72,7 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
         query, values = await _planned(call, arguments)
         if arguments.explain:
             return await _explain(call, query, values)
-        page = _Page(query, database.limits.bytes)
+        page = Page(query.outputs, query.limit, database.limits.bytes)
         await database.runner.read(query.statement, page.take, call.left, values)
         reading = Reading(database, lambda: call.left)
         if query.lists:
@@ -124,7 +125,7 @@ class Query:
         """The names within lists."""
         return {name: names for nested in self.lists for name, names in nested.tree().items()} or msgspec.UNSET
 
-    def position_after(self, page: "_Page") -> Position:
+    def position_after(self, page: Page) -> Position:
         """Where the next page begins."""
         if self.order.total:
             return position_after([page.raw[-1][place] for place in self.order_places])
@@ -267,39 +268,3 @@ async def _explain(call: Call[Database], query: Query, values: dict[str, object]
     if lines is None:
         raise InvalidArguments("This engine does not say here how it would run a query; leave explain out.")
     return Rows(columns=["plan"], rows=[[line] for line in lines])
-
-
-class _Page:
-    """The rows of one reply, taken as they come until the page is full."""
-
-    def __init__(self, query: Query, budget: int) -> None:
-        self.rows: list[list[JsonValue]] = []
-        self.raw: list[Row] = []
-        self.reason: Literal["limit", "bytes"] | None = None
-        self._query = query
-        self._budget = budget - FRAME
-        self._room = self._budget
-
-    def take(self, row: Row) -> bool:
-        """Adds the row, or returns True when there is no place for it."""
-        if len(self.rows) == self._query.limit:
-            self.reason = "limit"
-            return True
-        presented = [output.of(row) for output in self._query.outputs]
-        self._room -= size(presented)
-        if self._room < 0:
-            self.reason = "bytes"
-            return True
-        self.rows.append(presented)
-        self.raw.append(row)
-        return False
-
-    def weigh(self) -> None:
-        """Gives up the rows at the end for which there is no place, now that they have their lists."""
-        room = self._budget
-        for place, row in enumerate(self.rows):
-            room -= size(row)
-            if room < 0:
-                del self.rows[place:], self.raw[place:]
-                self.reason = "bytes"
-                return

@@ -70,6 +70,8 @@ class Failure(Enum):
     """A table or column is not what it was a moment ago."""
     VALUE = auto()
     """A value does not fit a column, or two things cannot be compared."""
+    RANGE = auto()
+    """A figure is larger than the engine can hold, or is made of what is no number."""
     TAKEN = auto()
     """A unique key or primary key."""
     REFERENCE = auto()
@@ -175,6 +177,15 @@ class Dialect:
         """About how many rows the statement has, without running it; None: the engine does not know."""
         del connection, select, values
         return None
+
+    def exact(self, figure: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """An exact sum or average of a grouped query, as it is compared and sorted."""
+        return sa.type_coerce(figure, self.column_type(sa.Numeric()))
+
+    @property
+    def exact_conversion(self) -> Conversion:
+        """How such figures come in and go out."""
+        return self.conversion(sa.Numeric())
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """The type that values of a column are bound and fetched with."""
