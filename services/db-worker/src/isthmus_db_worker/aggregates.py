@@ -110,8 +110,9 @@ def _divided(element: Average, compiler: SQLCompiler, kind: sa.Numeric[Decimal],
 
 @compiles(Weighed)
 def _weighed(element: Weighed, compiler: SQLCompiler, **options: Any) -> str:
+    """The part first: whole numbers become decimals before they grow."""
     x, weight, _, part = element.clauses
-    return compiler.process(func.sum(x * (weight * part)), **options)
+    return compiler.process(func.sum(x * part * weight), **options)
 
 
 @compiles(Weighed, "sqlite")
@@ -230,9 +231,9 @@ class Groups:
             return self._give(func.max(lower), column, value.type)
         near = sa.and_(ahead > _number(-whole), ahead < _number(whole))
         weight = sa.case((near, _number(whole) - func.abs(ahead)))
-        part = sa.literal_column(format(1 / Decimal(whole), "f"), sa.Numeric())
         if kind == "float":
-            return self._float(func.sum(sa.cast(taken, _DOUBLE) * (weight * part)), column)
+            return self._float(func.sum((sa.cast(taken, _DOUBLE) * weight).op("/")(_number(whole))), column)
+        part = sa.literal_column(format(1 / Decimal(whole), "f"), sa.Numeric())
         return self._exact(Weighed(taken, weight, _number(whole), part), column, _present_short)
 
     def _kind(self, column: Column) -> Kind:

@@ -56,7 +56,9 @@ class _Weighed(_Sum):
     whole = 1
 
     def step(self, value: object, weight: int | None = None, whole: int = 1) -> None:
-        """One row; one without a weight does not count."""
+        """One row; one without a weight does not count. Text is no number, and in no order with numbers."""
+        if isinstance(value, str):
+            raise TypeError
         if value is not None and weight is not None:
             self.sum = _EXACT.add(self.sum, _EXACT.multiply(_decimal(value), weight))
             self.count += 1
