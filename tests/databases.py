@@ -113,11 +113,13 @@ class Shop:
     limit: int = 4
     access: str = "read-write"
     schemas: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    """More of the database's configuration."""
     grants: list[Grant] = field(default_factory=lambda: [EVERYTHING])
     principal: Principal = field(default_factory=lambda: Principal("u_1", "client", "default"))
 
     def __post_init__(self) -> None:
-        table = {"url": self.url, "access": self.access, "limit": self.limit, "schemas": self.schemas}
+        table = {"url": self.url, "access": self.access, "limit": self.limit, "schemas": self.schemas, **self.settings}
         settings = msgspec.convert(table, DatabaseSettings)
         self.toolbox = create_worker({"shop": settings})._toolbox  # pyright: ignore[reportPrivateUsage]
         double_quotes = {"sql_mode": "ANSI_QUOTES,STRICT_ALL_TABLES"} if self.engine == "mariadb" else {}
@@ -126,6 +128,13 @@ class Shop:
     @property
     def source(self) -> Source[Database]:
         return self.toolbox.sources["shop"]
+
+    def configured(self, **settings: Any) -> "Shop":
+        """The same database, served with more settings; closes with this one."""
+        self.source.handle.runner.close()
+        self.settings = settings
+        self.__post_init__()
+        return self
 
     def execute(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Runs statements behind the worker's back; the rows of the last one."""

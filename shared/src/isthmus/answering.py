@@ -92,8 +92,7 @@ async def _answer(
     call = Call(envelope.id, envelope.principal, source, granted, seconds, wire, conversation, envelope.uri)
     match envelope.method:
         case "tools/call":
-            tool = toolbox.tools.get(name)
-            if tool is None or not toolbox.has(source, tool):
+            if (tool := toolbox.tool_of(source, name)) is None:
                 raise UnknownTool(f"{source.name} has no such tool; a read-only source has none that write.")
             return tool_result(await _run(call, tool, envelope))
         case "prompts/get":

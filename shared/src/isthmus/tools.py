@@ -37,6 +37,8 @@ class Source(Generic[T]):
     """Without it the source has only those tools that read."""
     limit: int = field(default=16, kw_only=True)
     """Calls at a time."""
+    tools: "Mapping[str, Tool[T]]" = field(default_factory=dict[str, "Tool[T]"], kw_only=True)
+    """Those that this source alone has, by name, beside the worker's."""
     close: Callable[[], None] = field(default=lambda: None, kw_only=True)
     """Gives up what the handle holds, once the last call has ended; it may block."""
 
@@ -187,15 +189,20 @@ class Toolbox(Generic[T]):
         """The name on the bus, as `nats micro ls` shows it."""
         return f"{self.kind}-worker"
 
-    def has(self, source: Source[T], tool: Tool[T]) -> bool:
-        """Whether the source has the tool: a read-only one has none that write."""
-        return source.writable or tool.definition.annotations.read_only_hint
+    def tool_of(self, source: Source[T], name: str) -> Tool[T] | None:
+        """The tool of that name, if the source has it: a read-only one has none that write."""
+        tool = self.tools.get(name) or source.tools.get(name)
+        return tool if tool is not None and (source.writable or tool.definition.annotations.read_only_hint) else None
 
     def definitions_of(self, source: Source[T]) -> bytes:
         """The set of definitions that the source is advertised with, encoded."""
         return DefinitionSet(
             version=self.version,
-            tools=tuple(tool.definition for _, tool in sorted(self.tools.items()) if self.has(source, tool)),
+            tools=tuple(
+                tool.definition
+                for name in sorted({*self.tools, *source.tools})
+                if (tool := self.tool_of(source, name)) is not None
+            ),
             prompts=tuple(prompt.definition for _, prompt in sorted(self.prompts.items())),
             resources=tuple(resource.definition for _, resource in sorted(self.resources.items())),
             completions=tuple(sorted(self.completers)),

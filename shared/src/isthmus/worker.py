@@ -12,17 +12,19 @@ worker.run()
 
 import asyncio
 import inspect
+import logging
 import re
 import signal
 import typing
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
 from isthmus import lifetime, logs, scopes, subjects
 from isthmus.definitions import (
     Annotations,
+    Definition,
     PromptArgument,
     PromptDefinition,
     ResourceDefinition,
@@ -34,7 +36,7 @@ from isthmus.results import CallToolResult
 from isthmus.schemas import JsonSchema, answer_schema, arguments_schema, field_documentation, is_tool_schema
 from isthmus.serving import WorkerSettings, serve
 from isthmus.settings import read_settings
-from isthmus.tools import Call, Completer, Function, Result, Source, Toolbox
+from isthmus.tools import Call, Completer, Function, Result, Source, Tool, Toolbox
 
 __all__ = ["Call", "ConfiguredSources", "NotFound", "Result", "Source", "ToolError", "Worker", "WorkerSettings"]
 
@@ -44,6 +46,8 @@ R = TypeVar("R")
 
 Declared = Callable[[Call[T], A], Awaitable[R]]
 """The shape of every function of a worker."""
+
+logger = logging.getLogger("isthmus.worker")
 
 _VARIABLE = re.compile(r"\{\+?([a-z][a-z0-9_]*)\}")
 
@@ -86,31 +90,21 @@ class Worker(Generic[T]):
         """
 
         def declare(function: Declared[T, A, R]) -> Declared[T, A, R]:
-            arguments, answer = _types(function)
-            unstructured = answer in (str, CallToolResult)
-            if sources is None and not self._names_source(arguments):
-                raise ConfigurationError(
-                    f"{arguments.__name__} has no field `{self._toolbox.argument}`, which names the source to work on."
-                )
-            if input_schema is not None and not is_tool_schema(input_schema):
-                raise ConfigurationError(f"The input schema of {_name(function)} must be that of an object.")
-            definition = ToolDefinition(
-                name=_name(function),
-                title=title or _title(function),
-                description=_description(function),
-                input_schema=input_schema or arguments_schema(arguments),
-                output_schema=msgspec.UNSET if unstructured else answer_schema(answer),
-                annotations=Annotations(
-                    read_only_hint=read_only,
-                    destructive_hint=msgspec.UNSET if read_only else destructive,
-                    idempotent_hint=msgspec.UNSET if read_only else idempotent,
-                ),
-                scope=self._scope(scope),
-                actions=_actions(action),
-                sources={self._toolbox.argument: self._toolbox.kind} if sources is None else dict(sources),
+            tool = define_tool(
+                self._toolbox.kind,
+                self._toolbox.argument,
+                function,
+                scope=scope,
+                action=action,
+                title=title,
+                read_only=read_only,
+                destructive=destructive,
+                idempotent=idempotent,
+                sources=sources,
+                input_schema=input_schema,
                 task_support=task_support,
             )
-            self._toolbox.tools[definition.name] = Function(definition, arguments, function)
+            self._toolbox.tools[tool.definition.name] = tool
             return function
 
         return declare
@@ -200,6 +194,7 @@ class Worker(Generic[T]):
         """A source to serve."""
         if source.name in self._toolbox.sources:
             raise ConfigurationError(f"There are two sources named {source.name}; rename one.")
+        self._check_tools({**self._toolbox.sources, source.name: source})
         self._toolbox.sources[source.name] = source
 
     def follow(self, configured: ConfiguredSources[T]) -> None:
@@ -232,16 +227,89 @@ class Worker(Generic[T]):
         return self._toolbox.argument in {field.encode_name for field in msgspec.structs.fields(arguments)}
 
     def _scope(self, scope: str) -> str:
-        if not scopes.belongs_to(scope, self._toolbox.kind):
-            raise ConfigurationError(
-                f"What a worker of the kind {self._toolbox.kind} offers cannot have the scope {scope!r}."
-            )
-        return scope
+        return _scope(scope, self._toolbox.kind)
 
     async def _changes(self) -> AsyncGenerator[dict[str, Source[T]]]:
         if self._configured is not None:
-            async for sources in self._configured.changes():
-                yield {**self._added, **sources}
+            async for configured in self._configured.changes():
+                sources = {**self._added, **configured}
+                try:
+                    self._check_tools(sources)
+                except ConfigurationError as error:
+                    logger.error("the configuration was refused and the sources stay as they were: %s", error.message)
+                else:
+                    yield sources
+
+    def _check_tools(self, sources: Mapping[str, Source[T]]) -> None:
+        """A tool is one thing, whatever source has it."""
+        known: dict[str, tuple[str, Definition]] = {}
+        for source in sources.values():
+            for name, tool in source.tools.items():
+                if name in self._toolbox.tools:
+                    raise ConfigurationError(
+                        f"{source.name} has a tool {name} of its own, as all sources have; rename it."
+                    )
+                other, definition = known.setdefault(name, (source.name, tool.definition))
+                if definition != tool.definition:
+                    raise ConfigurationError(
+                        f"{other} and {source.name} both have a tool {name}, and the two differ; rename one."
+                    )
+
+
+def define_tool(
+    kind: str,
+    argument: str,
+    function: Declared[T, A, R],
+    *,
+    scope: str,
+    action: str | tuple[str, ...],
+    name: str = "",
+    description: str = "",
+    arguments: type[A] | None = None,
+    title: str = "",
+    read_only: bool = False,
+    destructive: bool = False,
+    idempotent: bool = False,
+    sources: Mapping[str, str] | None = None,
+    input_schema: JsonSchema | None = None,
+    task_support: Literal["forbidden", "optional", "required"] = "forbidden",
+) -> Tool[T]:
+    """A tool of a worker of that kind; `Worker.tool` says what the rest means.
+
+    For the tools of one source, which are not declared but come from its configuration, name, description and the
+    argument Struct may be given beside the function. Raises ConfigurationError.
+    """
+    declared, answer = _types(function)
+    arguments = arguments or cast("type[A]", declared)
+    fields = {field.encode_name for field in msgspec.structs.fields(arguments)}
+    if sources is None and argument not in fields:
+        raise ConfigurationError(f"{arguments.__name__} has no field `{argument}`, which names the source to work on.")
+    name = _checked(name) if name else _name(function)
+    if input_schema is not None and not is_tool_schema(input_schema):
+        raise ConfigurationError(f"The input schema of {name} must be that of an object.")
+    definition = ToolDefinition(
+        name=name,
+        title=title or name.replace("_", " ").capitalize(),
+        description=description or _description(function),
+        input_schema=input_schema or arguments_schema(arguments),
+        output_schema=msgspec.UNSET if answer in (str, CallToolResult) else answer_schema(answer),
+        annotations=Annotations(
+            read_only_hint=read_only,
+            destructive_hint=msgspec.UNSET if read_only else destructive,
+            idempotent_hint=msgspec.UNSET if read_only else idempotent,
+        ),
+        scope=_scope(scope, kind),
+        actions=_actions(action),
+        sources={argument: kind} if sources is None else dict(sources),
+        task_support=task_support,
+    )
+    return Function(definition, arguments, function)
+
+
+def _scope(scope: str, kind: str) -> str:
+    if not scopes.belongs_to(scope, kind):
+        raise ConfigurationError(f"What a worker of the kind {kind} offers cannot have the scope {scope!r}.")
+    return scope
 
 
 def _types(function: Callable[..., Any]) -> tuple[type[msgspec.Struct], Any]:
@@ -255,9 +323,15 @@ def _types(function: Callable[..., Any]) -> tuple[type[msgspec.Struct], Any]:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    name: str = function.__name__
+    return _checked(function.__name__)
+
+
+def _checked(name: str) -> str:
     if not subjects.is_name(name):
-        raise ConfigurationError(f"{name!r} cannot be the name of something that a worker offers.")
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of something that a worker offers: use lower-case letters, digits and "
+            "underscores, a letter first."
+        )
     return name
 
 

@@ -1,5 +1,6 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -24,6 +25,8 @@ class Limits:
 
     rows: int = 1000
     bytes: int = BUDGET
+    seconds: float = math.inf
+    """Where the caller waits longer."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Database:
     """Queries as they were planned, by their shape."""
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str] = ()) -> Self:
+    def at(cls, url: URL, limit: int, schemas: Sequence[str] = (), limits: Limits | None = None) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
-        dialect = dialect_of(url)
-        runner = (SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner)(url, dialect, limit)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas))
+        dialect, limits = dialect_of(url), limits or Limits()
+        kind = SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner
+        runner = kind(url, dialect, limit, limits.seconds)
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas), limits)

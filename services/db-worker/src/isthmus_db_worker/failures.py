@@ -26,18 +26,21 @@ logger = logging.getLogger("isthmus.db")
 
 
 @contextmanager
-def explained(database: Database, source: str) -> Generator[None]:
+def explained(database: Database, source: str, *, own: bool = False) -> Generator[None]:
     """Turns what SQLAlchemy and drivers raise into ToolErrors.
 
-    A broken constraint comes out as Violation, for the tool to say which columns it is about.
+    A broken constraint comes out as Violation, for the tool to say which columns it is about. Of a statement that is
+    the caller's own the engine's words are told where they speak of names.
     """
     try:
         yield
     except (SQLAlchemyError, OverflowError, UnicodeError) as error:
         diagnosis = _diagnose(database, error)
+        _log(database, source, error, diagnosis.failure)
+        if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER):
+            raise InvalidArguments(_own(error, diagnosis.failure)) from None
         if diagnosis.failure is Failure.CHANGED:
             database.catalog.forget()
-        _log(database, source, error, diagnosis.failure)
         raise _tool_error(diagnosis) from None
 
 
@@ -92,6 +95,15 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
             return ToolError("The database refused this; the worker's log has the reason.")
         case _:
             return Violation(diagnosis)
+
+
+def _own(error: Exception, failure: Failure) -> str:
+    """What is wrong with a caller's query."""
+    if failure is Failure.OTHER:
+        return "The database does not take this query; look for a mistake in it, or ask for less at once."
+    origin = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    words = str(origin.args[-1] if origin.args else origin).strip().partition("\n")[0]
+    return f"The query names something that is not there: {words[:200]}."
 
 
 def _violation(failure: Failure, columns: Iterable[str]) -> str:

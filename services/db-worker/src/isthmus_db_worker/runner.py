@@ -4,6 +4,7 @@ A runner for one engine (on the event loop, or with a driver of its own) offers 
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -53,10 +54,12 @@ class Unwanted(Exception):
 class ThreadRunner:
     """Runs statements on one database, with as many threads and connections as it takes calls at a time."""
 
-    def __init__(self, url: URL, dialect: Dialect, size: int) -> None:
+    def __init__(self, url: URL, dialect: Dialect, size: int, longest: float = math.inf) -> None:
+        """`longest`: the seconds that a call may take, however long its caller would wait."""
         self._url = url
         self._dialect = dialect
         self._size = size
+        self._longest = longest
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="database")
         self._interrupters = ThreadPoolExecutor(INTERRUPTERS, thread_name_prefix="interrupt")
         self._engines: dict[bool, Engine] = {}
@@ -153,7 +156,7 @@ class ThreadRunner:
             return self._engines[read_only]
 
     async def _run(self, work: Callable[[Job], R], seconds: float, *, keep: bool = False) -> R:
-        job = Job(time.monotonic() + seconds)
+        job = Job(time.monotonic() + min(seconds, self._longest))
         future = asyncio.get_running_loop().run_in_executor(self._threads, work, job)
         try:
             return await asyncio.shield(future)

@@ -1,5 +1,6 @@
 """The databases that a worker serves, from `[databases.<name>]` of `isthmus.toml` and `ISTHMUS_DATABASES`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from isthmus.errors import ConfigurationError
+from isthmus_db_worker.values import JsonValue
 
 DRIVERS = {
     "mariadb": "mariadb+pymysql",
@@ -27,6 +29,32 @@ SECRETS = ("password", "passwd", "sslpassword", "ssl_key_password")
 """Those of them that must never show."""
 
 
+Kind = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
+"""What a parameter of a saved query holds."""
+
+
+class QueryParameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `:name` of a saved query."""
+
+    type: Kind = "text"
+    description: str = ""
+    default: JsonValue | msgspec.UnsetType = msgspec.UNSET
+    """What it is when nothing is given; without it something must be."""
+    enum: tuple[JsonValue, ...] = ()
+    """The values that it may have; none named: any."""
+
+
+class SavedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One query."""
+
+    sql: str
+    """One SELECT in the database's SQL; `:name` is a parameter."""
+    description: str
+    """What it answers; models choose a tool by this."""
+    title: str = ""
+    parameters: dict[str, QueryParameter] = {}
+
+
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One database."""
 
@@ -40,6 +68,16 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """The schemas whose tables are served; none named: the connection's default schema."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     """Calls at a time."""
+    max_rows: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    """Rows in one answer."""
+    max_bytes: Annotated[int, msgspec.Meta(ge=16_384, le=4_194_304)] = 262_144
+    """Bytes of one answer."""
+    max_seconds: Annotated[float, msgspec.Meta(gt=0)] = math.inf
+    """Seconds that a call may take, where its caller would wait longer."""
+    sql: bool = False
+    """Whether `run_sql` is offered."""
+    saved_queries: dict[str, SavedQuery] = {}
+    """Queries that are tools, by the tool's name."""
 
 
 def parse_url(name: str, text: str) -> URL:

@@ -109,6 +109,15 @@ def may_read(call: Call[Database], key: str) -> bool:
     return call.granted.access("read", key) is not None
 
 
+async def see_table(call: Call[Database], text: str, action: str) -> View:
+    """The table as the caller sees it for the action; it must be one to read, too. Raises NotFound, NotAllowed."""
+    name, access = await find_table(call, text, action)
+    view = await _view(call, name, action, access)
+    if not view.readable:
+        raise NotAllowed(f"You may not read {name.key}.")
+    return view
+
+
 async def plan(call: Call[Database], text: str, action: str, make: Callable[[View], R]) -> R:
     """What `make` returns for the table as the caller sees it.
 

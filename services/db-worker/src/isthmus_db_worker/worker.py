@@ -1,20 +1,27 @@
 """The db worker: its tools, resources and prompts, and its databases."""
 
+import logging
 from collections.abc import Mapping
 
+from sqlalchemy.engine import URL
+
 from isthmus.errors import ConfigurationError
-from isthmus.worker import Source, Worker
+from isthmus.tools import Tool
+from isthmus.worker import Source, Worker, define_tool
 from isthmus_db_worker import completing, prompts, resources
 from isthmus_db_worker.aggregating import aggregate_table
-from isthmus_db_worker.database import Database
+from isthmus_db_worker.database import Database, Limits
 from isthmus_db_worker.describing import describe_table, list_tables
 from isthmus_db_worker.querying import query_table
+from isthmus_db_worker.running_sql import run_sql
+from isthmus_db_worker.saved_queries import query_tool
 from isthmus_db_worker.settings import DatabaseSettings, parse_url, target
 from isthmus_db_worker.writing import create_records, delete_records, update_records
 
 
 def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Database]:
     """A worker for these databases. Raises ConfigurationError for a name or a URL that cannot be."""
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # it repeats what callers wrote
     worker = Worker[Database]("db", argument="database", objects=True)
     worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
     worker.tool(scope="data:read", action="read", read_only=True)(describe_table)
@@ -51,7 +58,8 @@ def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
     url = parse_url(name, settings.url)
     if settings.schemas and url.get_backend_name() == "sqlite":
         raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
-    database = Database.at(url, settings.limit, settings.schemas)
+    limits = Limits(settings.max_rows, settings.max_bytes, settings.max_seconds)
+    database = Database.at(url, settings.limit, settings.schemas, limits)
     return Source(
         name,
         database,
@@ -61,5 +69,16 @@ def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
         description=settings.description,
         writable=settings.access == "read-write",
         limit=settings.limit,
+        tools=_tools_of(name, url, settings),
         close=database.runner.close,
     )
+
+
+def _tools_of(name: str, url: URL, settings: DatabaseSettings) -> dict[str, Tool[Database]]:
+    """What this database alone offers."""
+    tools = [query_tool(name, url, each, query) for each, query in settings.saved_queries.items()]
+    if settings.sql:
+        tools.append(
+            define_tool("db", "database", run_sql, scope="sql:run", action="sql", title="Run SQL", read_only=True)
+        )
+    return {tool.definition.name: tool for tool in tools}

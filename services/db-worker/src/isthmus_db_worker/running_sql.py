@@ -1,0 +1,103 @@
+"""run_sql, and what it shares with saved queries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sqlalchemy import Dialect
+from sqlalchemy.engine import Connection
+
+from isthmus.errors import InvalidArguments, TooLarge
+from isthmus.tools import Call
+from isthmus_db_worker.database import Database
+from isthmus_db_worker.failures import explained
+from isthmus_db_worker.rows import FRAME, Rows, size
+from isthmus_db_worker.sql_reading import Sql, read_sql, write_sql
+from isthmus_db_worker.values import JsonValue, present
+from isthmus_db_worker.views import View
+from isthmus_db_worker.visibility import Unseen, see_table
+
+FETCHED = 64
+"""Rows at a time."""
+
+
+class RunSql(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which query."""
+
+    sql: str
+    """One SELECT in the SQL of the database, with WITH, joins and window functions as you like; `:name` is a
+    parameter."""
+    parameters: dict[str, JsonValue] = {}
+    """The values of parameters: `{"since": "2024-01-31"}`."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    """How many rows at most."""
+    database: str | None = None
+    """The database."""
+
+
+async def run_sql(call: Call[Database], arguments: RunSql) -> Rows:
+    """Runs one reading SQL query over the tables that you may read. Use it for what query_table and aggregate_table
+    cannot say."""
+    sql = read_sql(arguments.sql, call.source.handle.url)
+    if unknown := sorted(arguments.parameters.keys() - sql.placeholders()):
+        raise InvalidArguments(f"The query has no parameter :{unknown[0][:60]}.")
+    return await run(call, sql, arguments.parameters, arguments.limit, "sql")
+
+
+async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], limit: int, action: str) -> Rows:
+    """The rows of a query, over what the grants for the action and for reading leave of its tables."""
+    database = call.source.handle
+    limit = min(limit, database.limits.rows)
+    kind: Any = database.url.get_dialect()
+    named: Dialect = kind(paramstyle="named")
+    views: dict[str, View] = {}
+
+    def view(name: str) -> View:
+        if name not in views:
+            raise Unseen(name)
+        return views[name]
+
+    with explained(database, call.source.name, own=True):
+        while True:
+            try:
+                statement = write_sql(sql, view, parameters, named, limit)
+                break
+            except Unseen as unseen:
+                views[unseen.key] = await see_table(call, unseen.key, action)
+        page = _Page(limit, database.limits.bytes - FRAME)
+
+        def read(connection: Connection) -> list[str]:
+            with connection.execute(statement) as result:
+                names = list(result.keys())
+                while batch := result.fetchmany(FETCHED):
+                    if any(page.take(row) for row in batch):
+                        break
+            return names
+
+        columns = await database.runner.look(read, call.left)
+    if page.reason == "bytes" and not page.rows:
+        raise TooLarge("One row alone is larger than an answer may be; select less.")
+    return Rows(columns=columns, rows=page.rows, truncated=page.reason is not None, reason=page.reason or msgspec.UNSET)
+
+
+class _Page:
+    """The rows of one reply."""
+
+    def __init__(self, limit: int, room: int) -> None:
+        self.rows: list[list[JsonValue]] = []
+        self.reason: Literal["limit", "bytes"] | None = None
+        self._limit = limit
+        self._room = room
+
+    def take(self, row: Sequence[object]) -> bool:
+        """Adds the row, or returns True when there is no place for it."""
+        if len(self.rows) == self._limit:
+            self.reason = "limit"
+            return True
+        presented = [present(value) for value in row]
+        self._room -= size(presented)
+        if self._room < 0:
+            self.reason = "bytes"
+            return True
+        self.rows.append(presented)
+        return False
