@@ -71,13 +71,14 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
         "list_tables": ("read", "data:read"),
         "describe_table": ("read", "data:read"),
         "query_table": ("read", "data:read"),
+        "aggregate_table": ("read", "data:read"),
         "create_records": ("create", "data:write"),
         "update_records": ("update", "data:write"),
         "delete_records": ("delete", "data:write"),
     }
     hints = {name: d.annotations for name, d in definitions.items()}
     assert sorted(name for name, hint in hints.items() if hint.read_only_hint) == [
-        "describe_table", "list_tables", "query_table",
+        "aggregate_table", "describe_table", "list_tables", "query_table",
     ]  # fmt: skip
     assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == ["delete_records", "update_records"]
     for definition in definitions.values():

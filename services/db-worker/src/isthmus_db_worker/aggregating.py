@@ -29,7 +29,7 @@ from isthmus_db_worker.tables import Column
 from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
 
 MOST = 100
-"""Aggregates, or columns to group by."""
+"""Columns of an answer."""
 
 CALLS = frozenset(get_args(Function))
 """`having` may say `sum(total)` for the aggregate that is that."""
@@ -63,18 +63,18 @@ class AggregateTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     table: str
     """The table or view, such as `orders` or `crm.orders`."""
-    group_by: Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST)] = ()
-    """A row for each of their values; left out: one row. `["status", "customer.country", "month(placed_at)"]`."""
-    aggregates: Annotated[tuple[Aggregate, ...], msgspec.Meta(max_length=MOST)] = ()
-    """Left out: the count of rows. `[{"function": "sum", "column": "total", "alias": "revenue", "filter": "status =
-    'paid'"}, {"function": "percentile", "column": "total", "fraction": 0.9}]`; also count, count_distinct, avg, min,
-    max, median."""
+    group_by: tuple[str, ...] = ()
+    """`["status", "customer.country", "month(placed_at)"]`, also year, quarter, week, day, hour, day_of_week; left out:
+    one row for all."""
+    aggregates: tuple[Aggregate, ...] = ()
+    """`[{"function": "sum", "column": "total", "alias": "revenue", "filter": "status = 'paid'"}]`, also count,
+    count_distinct, avg, min, max, median, percentile (with `"fraction": 0.9`); left out: the count of rows."""
     filter: str = ""
-    """Which rows to count, as in query_table."""
+    """Which rows, as in query_table."""
     having: str = ""
-    """Which groups to show, a filter over aliases and group_by: `revenue > 1000`."""
+    """Which groups, by aliases and group_by: `revenue > 1000`."""
     order_by: tuple[str, ...] = ()
-    """Aliases and columns of group_by to sort by, `-` for descending: `["-revenue nulls last"]`."""
+    """Aliases and columns of group_by, `-` for descending: `["-revenue nulls last"]`."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     """Rows at most."""
     cursor: str = ""
@@ -244,6 +244,8 @@ class _Columns:
         """One more; what was called to make it is understood, too."""
         if column.name in self._columns:
             raise InvalidArguments(f"Two columns of the answer are called {column.name}: give one another alias.")
+        if len(self._columns) == MOST:
+            raise InvalidArguments(f"An answer has at most {MOST} columns.")
         self._columns[column.name] = column
         if call:
             self._calls.setdefault(call, column)
