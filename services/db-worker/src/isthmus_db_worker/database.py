@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.dialects import Dialect, dialect_of
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.recent import Recent
 from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
@@ -44,9 +45,9 @@ class Database:
     """Queries as they were planned, by their shape."""
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str] = (), limits: Limits | None = None) -> Self:
+    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings, limits: Limits) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
-        dialect, limits = dialect_of(url), limits or Limits()
+        dialect = dialect_of(url)
         kind = SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner
         runner = kind(url, dialect, limit, limits.seconds)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas), limits)
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits)

@@ -40,7 +40,7 @@ def explained(database: Database, source: str, *, own: bool = False) -> Generato
         if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER):
             raise InvalidArguments(_own(error, diagnosis.failure)) from None
         if diagnosis.failure is Failure.CHANGED:
-            database.catalog.forget()
+            database.catalog.doubt()
         raise _tool_error(diagnosis) from None
 
 
