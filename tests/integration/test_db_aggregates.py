@@ -337,3 +337,26 @@ async def test_whole_numbers_grow_beyond_64_bits(server_shop: Shop) -> None:
     assert await aggregated(server_shop, "large", aggregates=asked) == [
         ["36893488147419103228", "18446744073709551614", "18446744073709551614"]
     ]
+
+
+async def test_a_metric_is_a_function(sqlite_shop: Shop) -> None:
+    metric = {"function": "sum", "column": "total", "filter": "status = 'open'"}
+    semantics = {"orders": {"metrics": {"open_total": metric, "salaries": {"function": "count", "column": "note"}}}}
+    shop = Shop("sqlite", sqlite_shop.url, settings={"semantics": semantics})
+    try:
+        asked = [{"function": "open_total"}, figure("count")]
+        rows = await aggregated(shop, group_by=["customer_id"], aggregates=asked, having="open_total > 10")
+        assert rows == [[2, "30", 1]]
+        assert await aggregated(shop, aggregates=[{"function": "open_total", "alias": "x"}], order_by=["x"]) == [["40"]]
+        for wrong, sentence in (
+            (figure("open_totl"), "is no function, nor a metric of orders. Did you mean open_total"),
+            (figure("open_total", filter="id = 1"), "is a metric, sum(total) where status = 'open'"),
+        ):
+            refused = await shop.call("aggregate_table", table="orders", aggregates=[wrong])
+            assert sentence in refused.text
+            assert refused.error == "invalid_arguments"
+        shop.grants = [Grant(("db.*",), ("read",), masked=("status",))]
+        masked = await shop.call("aggregate_table", table="orders", aggregates=[{"function": "open_total"}])
+        assert "nor a metric of orders" in masked.text
+    finally:
+        shop.close()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, get_args
+from typing import Annotated, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from isthmus_db_worker.database import Database
 from isthmus_db_worker.dates import FUNCTIONS
 from isthmus_db_worker.dialects import Dialect
 from isthmus_db_worker.failures import explained
+from isthmus_db_worker.figures import CALLS, Aggregate, resolved
 from isthmus_db_worker.filter_syntax import Filter, FilterError, Literal, Operand, read
 from isthmus_db_worker.filters import Condition, Find, attributes_of, compile_filter
 from isthmus_db_worker.joining import Joins, SeveralRows
@@ -31,32 +32,6 @@ from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
 MOST = 100
 """Columns of an answer."""
 
-CALLS = frozenset(get_args(Function))
-"""`having` may say `sum(total)` for the aggregate that is that."""
-
-
-class Aggregate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One figure of each group."""
-
-    function: Function
-    column: str = ""
-    alias: str = ""
-    filter: str = ""
-    fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-
-    @property
-    def name(self) -> str:
-        """What it is called in the answer, in `having` and in `order_by`."""
-        if self.alias or not self.column:
-            return self.alias or self.function
-        function = self.function if self.fraction is None else f"p{self.fraction * 100:.6g}"
-        return "".join(sign if sign.isalnum() else "_" for sign in f"{function}_{self.column}").rstrip("_")
-
-    @property
-    def call(self) -> str:
-        """As SQL writes it, where that says all; empty: it does not."""
-        return f"{self.function}({self.column})" if self.column and not self.filter and self.fraction is None else ""
-
 
 class AggregateTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which figures of which rows."""
@@ -68,7 +43,8 @@ class AggregateTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     one row for all."""
     aggregates: tuple[Aggregate, ...] = ()
     """`[{"function": "sum", "column": "total", "alias": "revenue", "filter": "status = 'paid'"}]`, also count,
-    count_distinct, avg, min, max, median, percentile (with `"fraction": 0.9`); left out: the count of rows."""
+    count_distinct, avg, min, max, median, percentile (with `"fraction": 0.9`) or a metric; left out: the count of
+    rows."""
     filter: str = ""
     """Which rows, as in query_table."""
     having: str = ""
@@ -121,6 +97,7 @@ async def _planned(call: Call[Database], arguments: AggregateTable) -> tuple[Gro
     """The question and its values. One of the same shape is planned once."""
     database = call.source.handle
     name, access = await find_table(call, arguments.table, "read")
+    arguments = msgspec.structs.replace(arguments, aggregates=await resolved(call, name, arguments.aggregates))
     filters = _Filters.of(arguments)
     inputs = Inputs(filters.literals, attributes_of(call.principal))
     limit = min(arguments.limit, database.limits.rows)
@@ -155,7 +132,7 @@ def _plan(
     for text in arguments.group_by:
         columns.add(groups.key(_found(lambda text=text: joins.known(text))))
     keys = columns.all
-    for place, aggregate in enumerate(arguments.aggregates or (Aggregate("count"),)):
+    for place, aggregate in enumerate(arguments.aggregates):
         condition = filters.condition(1 + place, joins.condition, dialect, parameters)
         columns.add(_aggregate(joins, groups, aggregate, condition), aggregate.call)
     rows = filters.condition(0, joins.condition, dialect, parameters)
@@ -190,8 +167,6 @@ def _plan(
 
 def _aggregate(joins: Joins, groups: Groups, wanted: Aggregate, condition: Condition | None) -> Column:
     """Raises a ToolError for what cannot be."""
-    if wanted.alias and not wanted.alias.isidentifier():
-        raise InvalidArguments(f"{wanted.alias[:64]!r} cannot be an alias: use letters, digits and underscores.")
     if (wanted.function == "percentile") is not (wanted.fraction is not None):
         raise InvalidArguments("percentile, and nothing else, has a fraction, such as 0.9.")
     fraction = Decimal("0.5") if wanted.fraction is None else Decimal(repr(wanted.fraction))
@@ -199,7 +174,7 @@ def _aggregate(joins: Joins, groups: Groups, wanted: Aggregate, condition: Condi
         raise InvalidArguments(f"The fraction of a percentile has at most {FINEST} digits.")
     if wanted.column:
         column = _found(lambda: joins.column(joins.operand(wanted.column)))
-        return groups.aggregate(wanted.function, column, wanted.name, condition, fraction)
+        return groups.aggregate(cast("Function", wanted.function), column, wanted.name, condition, fraction)
     if wanted.function != "count":
         raise InvalidArguments(f"{wanted.function} needs a column.")
     return groups.rows(wanted.name, condition)
@@ -277,8 +252,7 @@ class _Filters:
     @classmethod
     def of(cls, arguments: AggregateTable) -> "_Filters":
         """As they are written. Raises FilterError."""
-        aggregates = arguments.aggregates or (Aggregate("count"),)
-        texts = [arguments.filter, *(aggregate.filter for aggregate in aggregates)]
+        texts = [arguments.filter, *(aggregate.filter for aggregate in arguments.aggregates)]
         having = read(arguments.having, FUNCTIONS | CALLS) if arguments.having.strip() else None
         return cls((*(read(text, FUNCTIONS) if text.strip() else None for text in texts), having))
 
