@@ -81,6 +81,22 @@ async def test_rows_are_filtered_and_sorted_by_parts(moments: Shop) -> None:
     assert sorted(row[0] for row in months if row[0]) == list(range(1, 13))
 
 
+async def test_a_moment_with_a_time_zone_counts_in_utc(moments: Shop) -> None:
+    names = ["hour(zoned)", "day(zoned)", "year(zoned)", "day_of_week(zoned)"]
+    first = await moments.query(table="moments", columns=names, filter="id = 0")
+    assert first == [["1999-12-27T22", "1999-12-27", 1999, 1]]
+    if moments.engine != "mariadb":  # whose moments come without a zone
+        moments.execute("insert into moments (id, zoned) values (10000, '2024-12-31 21:30:00-05:00')")
+        late = await moments.query(table="moments", columns=names, filter="id = 10000")
+        assert late == [["2025-01-01T02", "2025-01-01", 2025, 3]]
+
+
+async def test_infinity_has_no_parts(postgresql_shop: Shop) -> None:
+    postgresql_shop.execute("create table terms (ends date);\ninsert into terms values ('infinity'), ('2024-05-06')")
+    rows = await postgresql_shop.query(table="terms", columns=["year(ends)", "month(ends)"], order_by=["year(ends)"])
+    assert rows == [[2024, "2024-05"], [None, None]]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -103,3 +119,16 @@ def test_other_dialects_can_write_them_without_a_parameter(dialect: sa.Dialect) 
         written = sa.select(part).group_by(part).compile(dialect=dialect)
         assert not written.params
         assert "at" in str(written)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "kind", "written"),
+    [
+        (mssql.dialect(), mssql.DATETIMEOFFSET(), "switchoffset(at, '+00:00')"),
+        (oracle.dialect(), oracle.TIMESTAMP(timezone=True), "sys_extract_utc("),
+    ],
+    ids=["mssql", "oracle"],
+)
+def test_other_dialects_reckon_in_utc(dialect: sa.Dialect, kind: sa.DateTime, written: str) -> None:
+    for name in FUNCTIONS:
+        assert written in str(sa.select(DatePart(name, sa.column("at", kind))).compile(dialect=dialect))

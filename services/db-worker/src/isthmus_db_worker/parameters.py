@@ -1,7 +1,7 @@
 """Parameters: the places in a statement where the values of one query go, so that queries of one shape share it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,10 +32,19 @@ class Parameters:
 
     def __init__(self, fixed: Inputs | None = None) -> None:
         self._fixed = fixed
+        self._start = 0
         self._picks: dict[str, Pick] = {}
+
+    def behind(self, start: int) -> "Parameters":
+        """The same, for a filter whose literals begin there among those of several."""
+        others = Parameters(self._fixed)
+        others._start, others._picks = start, self._picks
+        return others
 
     def add(self, kind: sa.types.TypeEngine[Any], pick: Pick) -> sa.BindParameter[Any]:
         """A parameter of that type."""
+        if self._start:
+            pick = _behind(self._start, pick)
         if self._fixed is not None:
             return sa.bindparam(None, pick(self._fixed), kind, unique=True)
         name = f"v{len(self._picks)}"
@@ -45,3 +54,7 @@ class Parameters:
     def values(self, inputs: Inputs) -> dict[str, object]:
         """Name → what is bound."""
         return {name: pick(inputs) for name, pick in self._picks.items()}
+
+
+def _behind(start: int, pick: Pick) -> Pick:
+    return lambda inputs: pick(replace(inputs, literals=inputs.literals[start:]))

@@ -20,8 +20,9 @@ from isthmus_db_worker.joining import Joins
 from isthmus_db_worker.keys import Key, read_keys, with_key_of
 from isthmus_db_worker.nesting import Lists, Reading, Related, plan_lists
 from isthmus_db_worker.ordering import Order, after, order_of
+from isthmus_db_worker.paging import Page
 from isthmus_db_worker.parameters import Inputs, Parameters
-from isthmus_db_worker.rows import FRAME, Rows, size
+from isthmus_db_worker.rows import Rows
 from isthmus_db_worker.selecting import Output, Selection
 from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.values import JsonValue
@@ -35,31 +36,30 @@ class QueryTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which rows of which table."""
 
     table: str
-    """The table or view: `orders`, or `schema.orders` outside of the default schema."""
+    """The table or view, such as `orders` or `crm.orders`."""
     columns: tuple[str, ...] | None = None
-    """Left out: all. `customer.name` is a column of a related row, `data.city` what is in JSON."""
+    """Left out: all. `customer.name` is of a related row, `data.city` in JSON, `month(placed_at)` part of a date."""
     filter: str = ""
-    """Which rows to read, like a SQL WHERE: `status = 'open' and (total > 100 or not customer.country in ('DE', 'FR'))
-    and placed_at > current_date - interval '7 days'`. Operators: = <> < <= > >= in, between, like, ilike, contains,
-    starts with, ends with, matches (full text), is null, and, or, not. Quote text and dates in '', odd names in "";
-    {user.id} is the user."""
+    """Which rows, like a SQL WHERE: `status = 'open' and (total > 100 or customer.country in ('DE', 'FR')) and
+    placed_at > current_date - interval '7 days'`. Also: not, between, is null, like, ilike, contains, starts with,
+    ends with, matches (full text). Quote text and dates in '', odd names in ""; {user.id} is the user."""
     related: tuple[str | Related, ...] = ()
     """Rows of related tables to show with each row: `["customer", {"path": "order_lines", "columns": ["quantity",
     "product.name"], "filter": "quantity > 1", "order_by": ["-quantity"], "limit": 5}]`."""
     order_by: tuple[str, ...] = ()
-    """The columns to sort by, with a minus for descending: `["-total nulls last", "name"]`."""
+    """The columns to sort by, `-` for descending: `["-total nulls last", "name"]`."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 100
-    """How many rows at most."""
+    """Rows at most."""
     cursor: str = ""
-    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
+    """`next_cursor` of the page before; all else but limit as before."""
     ids: Annotated[list[JsonValue], msgspec.Meta(max_length=MOST)] | None = None
-    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
+    """Primary keys: `[7, 8]`, or of several columns `[["pen", "DE"]]`."""
     distinct: bool = False
     """Equal rows come once."""
     count: Literal["", "exact", "estimated"] = ""
     """Counts all rows that match, too."""
     explain: bool = False
-    """Shows the database's plan for the query, and no rows."""
+    """The database's plan in place of rows."""
     database: str | None = None
     """The database."""
 
@@ -71,7 +71,7 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
         query, values = await _planned(call, arguments)
         if arguments.explain:
             return await _explain(call, query, values)
-        page = _Page(query, database.limits.bytes)
+        page = Page(query.outputs, query.limit, database.limits.bytes)
         await database.runner.read(query.statement, page.take, call.left, values)
         reading = Reading(database, lambda: call.left)
         if query.lists:
@@ -124,7 +124,7 @@ class Query:
         """The names within lists."""
         return {name: names for nested in self.lists for name, names in nested.tree().items()} or msgspec.UNSET
 
-    def position_after(self, page: "_Page") -> Position:
+    def position_after(self, page: Page) -> Position:
         """Where the next page begins."""
         if self.order.total:
             return position_after([page.raw[-1][place] for place in self.order_places])
@@ -269,39 +269,3 @@ async def _explain(call: Call[Database], query: Query, values: dict[str, object]
     if lines is None:
         raise InvalidArguments("This engine does not say here how it would run a query; leave explain out.")
     return Rows(columns=["plan"], rows=[[line] for line in lines])
-
-
-class _Page:
-    """The rows of one reply, taken as they come until the page is full."""
-
-    def __init__(self, query: Query, budget: int) -> None:
-        self.rows: list[list[JsonValue]] = []
-        self.raw: list[Row] = []
-        self.reason: Literal["limit", "bytes"] | None = None
-        self._query = query
-        self._budget = budget - FRAME
-        self._room = self._budget
-
-    def take(self, row: Row) -> bool:
-        """Adds the row, or returns True when there is no place for it."""
-        if len(self.rows) == self._query.limit:
-            self.reason = "limit"
-            return True
-        presented = [output.of(row) for output in self._query.outputs]
-        self._room -= size(presented)
-        if self._room < 0:
-            self.reason = "bytes"
-            return True
-        self.rows.append(presented)
-        self.raw.append(row)
-        return False
-
-    def weigh(self) -> None:
-        """Gives up the rows at the end for which there is no place, now that they have their lists."""
-        room = self._budget
-        for place, row in enumerate(self.rows):
-            room -= size(row)
-            if room < 0:
-                del self.rows[place:], self.raw[place:]
-                self.reason = "bytes"
-                return

@@ -9,6 +9,7 @@ from isthmus.errors import ConfigurationError
 from isthmus.tools import Tool
 from isthmus.worker import Source, Worker, define_tool
 from isthmus_db_worker import completing, prompts, resources
+from isthmus_db_worker.aggregating import aggregate_table
 from isthmus_db_worker.data_model import get_data_model
 from isthmus_db_worker.database import Database, Limits
 from isthmus_db_worker.describing import describe_table, list_tables
@@ -28,6 +29,7 @@ def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Data
     worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
     worker.tool(scope="data:read", action="read", read_only=True)(describe_table)
     worker.tool(scope="data:read", action="read", read_only=True)(query_table)
+    worker.tool(scope="data:read", action="read", read_only=True)(aggregate_table)
     worker.tool(scope="data:write", action="create")(create_records)
     worker.tool(scope="data:write", action="update", destructive=True, idempotent=True)(update_records)
     worker.tool(scope="data:write", action="delete", destructive=True, idempotent=True)(delete_records)

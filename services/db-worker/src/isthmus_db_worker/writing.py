@@ -36,9 +36,9 @@ class CreateRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What to add to which table."""
 
     table: str
-    """The table: `orders`, or `schema.orders` outside of the default schema."""
+    """The table, such as `orders` or `crm.orders`."""
     records: Records
-    """The records, each an object from column to value: `[{"name": "Ada", "total": "12.50"}]`."""
+    """From column to value: `[{"name": "Ada", "total": "12.50"}]`."""
     database: str | None = None
     """The database."""
 
@@ -84,13 +84,13 @@ class UpdateRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What to change in which records of a table."""
 
     table: str
-    """The table: `orders`, or `schema.orders` outside of the default schema."""
+    """The table, such as `orders` or `crm.orders`."""
     values: dict[str, JsonValue]
-    """From column to new value, the same for every record: `{"status": "paid", "paid_at": null}`."""
+    """New values, the same for every record: `{"status": "paid", "paid_at": null}`."""
     ids: Ids | None = None
-    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
+    """Primary keys: `[7, 8]`, or of several columns `[["pen", "DE"]]`."""
     filter: str = ""
-    """Instead of ids: every record that it matches, written as in query_table."""
+    """Instead of ids, as in query_table: every record that it matches."""
     database: str | None = None
     """The database."""
 
@@ -132,11 +132,11 @@ class DeleteRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which records of which table."""
 
     table: str
-    """The table: `orders`, or `schema.orders` outside of the default schema."""
+    """The table, such as `orders` or `crm.orders`."""
     ids: Ids | None = None
-    """The primary keys of the records: `[7, 8]`; a key of several columns is a list: `[["pen", "DE"]]`."""
+    """Primary keys: `[7, 8]`, or of several columns `[["pen", "DE"]]`."""
     filter: str = ""
-    """Instead of ids: every record that it matches, written as in query_table."""
+    """Instead of ids, as in query_table: every record that it matches."""
     database: str | None = None
     """The database."""
 

@@ -23,9 +23,9 @@ class DeleteFile(StoreArguments, kw_only=True):
     """What to delete."""
 
     path: str
-    """The file or folder to delete, such as `notes/old.md`."""
+    """The file or folder, such as `notes/old.md`."""
     recursive: bool = False
-    """Whether to delete a folder with all that is in it; a folder is refused without."""
+    """Needed for a folder."""
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,16 +24,15 @@ class ListFiles(StoreArguments, kw_only=True):
     """Which entries to list."""
 
     path: str = ""
-    """The folder to list, such as `reports/2026`; left out: the root of the store."""
+    """The folder, such as `reports/2026`; left out: the root."""
     recursive: bool = False
-    """Whether to list what is in the folders below, too."""
+    """Lists what is in the folders below, too."""
     pattern: str = ""
-    """Only entries whose name matches: `*.csv`, `invoice-??.pdf`. One with a slash is matched from the folder on and
-    looks into the folders below: `2026/**/*.csv`."""
+    """Only entries whose name matches: `*.csv`; with a slash, whose path from the folder on does: `2026/**/*.csv`."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
-    """How many entries at most."""
+    """Entries at most."""
     cursor: str | None = None
-    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
+    """`next_cursor` of the page before; all else but limit as before."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +70,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_files(call: Call[Store], arguments: ListFiles) -> Files:
-    """Lists the files and folders in a folder of a file store, with size in bytes and time of the last change."""
+    """Lists the files and folders in a folder, with size in bytes and time of the last change."""
     names = paths.parse(arguments.path)
     glob = Glob(arguments.pattern) if arguments.pattern else None
     after = _decoded(arguments.cursor) if arguments.cursor else ""

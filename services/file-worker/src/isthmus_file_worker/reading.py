@@ -27,15 +27,15 @@ class ReadFile(StoreArguments, kw_only=True):
     """Which file to read, and which part of it."""
 
     path: str
-    """The file to read, such as `reports/2026.csv`."""
+    """The file, such as `reports/2026.csv`."""
     start_line: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """Of a text: the first line to read."""
+    """Of a text: the first line."""
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Of a text: how many lines at most; left out: as many as fit into 256 KB."""
+    """Of a text: lines at most."""
     encoding: str | None = None
-    """Of a text: its encoding, such as `cp1252`; left out: it is found. `base64` gives the bytes of any file."""
+    """Of a text, such as `cp1252`; left out: it is found out. `base64` gives the bytes of any file."""
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """With `base64`: how many bytes to skip."""
+    """With `base64`: bytes to skip."""
 
 
 class FileContent(msgspec.Struct, frozen=True, kw_only=True):

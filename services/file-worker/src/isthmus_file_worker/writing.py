@@ -24,13 +24,13 @@ class WriteFile(StoreArguments, kw_only=True):
     """What to write where."""
 
     path: str
-    """The file to write, such as `notes/today.md`; folders that are not there are made."""
+    """The file, such as `notes/today.md`; missing folders are made."""
     content: str
     """The text, or with encoding `base64` the bytes."""
     encoding: Literal["utf-8", "base64"] = "utf-8"
     """How `content` is written."""
     mode: Literal["create", "overwrite"] = "create"
-    """`create` refuses if the file is there already, `overwrite` replaces it."""
+    """`overwrite` replaces a file that is there."""
 
 
 class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class CreateFolder(StoreArguments, kw_only=True):
     """Which folder to make."""
 
     path: str
-    """The folder to make, such as `notes/2026`; folders above it that are not there are made."""
+    """The folder, such as `notes/2026`; missing ones above it are made."""
 
 
 class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,13 +21,13 @@ class ListSources(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The arguments of list_sources."""
 
     query: str = ""
-    """Only sources whose name, title or description contains this text."""
+    """Only those with this text in name, title or description."""
     kind: str = ""
-    """Only sources of this kind, such as `db` for databases, `file` for file stores."""
+    """Only this kind: `db` is a database, `file` a file store."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
-    """How many sources at most."""
+    """Sources at most."""
     cursor: str | None = None
-    """`next_cursor` of the page before, to go on after it; all else but limit as before."""
+    """`next_cursor` of the page before; all else but limit as before."""
 
 
 class SourceLine(msgspec.Struct):
@@ -70,7 +70,6 @@ class SourceList(msgspec.Struct):
 
 TOOL = types.Tool(
     name=NAME,
-    title="List sources",
     description="Lists the databases, file stores and other sources that you may use, and what for. Call it first.",
     input_schema=arguments_schema(ListSources),
     output_schema=answer_schema(SourceList),

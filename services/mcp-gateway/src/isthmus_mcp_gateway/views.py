@@ -8,7 +8,7 @@ import msgspec
 from mcp.server.caching import CacheHint
 from mcp.shared.inbound import X_MCP_HEADER_KEY, x_mcp_header_map
 
-from isthmus.definitions import PromptDefinition
+from isthmus.definitions import Annotations, PromptDefinition
 from isthmus.schemas import JsonSchema
 from isthmus_mcp_gateway.catalog import (
     Catalog,
@@ -114,15 +114,27 @@ def _is_plain(tool: CatalogTool) -> bool:
 
 
 def _tool(tool: CatalogTool) -> types.Tool:
-    """The definition with this caller's sources in its schema."""
+    """The definition with this caller's sources in its schema, and without what clients know anyway: a title that
+    repeats the name, and hints that are MCP's defaults. What a tool destroys is always said."""
     definition = tool.definition
     return types.Tool(
         name=definition.name,
-        title=definition.title,
+        title=None if definition.title.lower().replace(" ", "_") == definition.name else definition.title,
         description=definition.description,
         input_schema=_with_sources(definition.input_schema, tool),
         output_schema=None if definition.output_schema is msgspec.UNSET else definition.output_schema,
-        annotations=types.ToolAnnotations.model_validate(msgspec.to_builtins(definition.annotations)),
+        annotations=_hints(definition.annotations),
+    )
+
+
+def _hints(known: Annotations) -> types.ToolAnnotations:
+    open_world = None if known.open_world_hint else False
+    if known.read_only_hint:
+        return types.ToolAnnotations(read_only_hint=True, open_world_hint=open_world)
+    return types.ToolAnnotations(
+        destructive_hint=known.destructive_hint is not False,
+        idempotent_hint=True if known.idempotent_hint is True else None,
+        open_world_hint=open_world,
     )
 
 

@@ -98,6 +98,8 @@ class Failure(Enum):
     """A table or column is not what it was a moment ago."""
     VALUE = auto()
     """A value does not fit a column, or two things cannot be compared."""
+    RANGE = auto()
+    """A figure is larger than the engine can hold, or is made of what is no number."""
     TAKEN = auto()
     """A unique key or primary key."""
     REFERENCE = auto()
@@ -245,6 +247,15 @@ class Dialect:
     def type_names(self, known: dict[str, Any]) -> dict[str, Any]:
         """The types that columns may be declared with, by name: those that SQLAlchemy knows, and more."""
         return known
+
+    def exact(self, figure: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """An exact sum or average of a grouped query, as it is compared and sorted."""
+        return sa.type_coerce(figure, self.column_type(sa.Numeric()))
+
+    @property
+    def exact_conversion(self) -> Conversion:
+        """How such figures come in and go out."""
+        return self.conversion(sa.Numeric())
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """The type that values of a column are bound and fetched with."""

@@ -37,6 +37,7 @@ from isthmus_db_worker.dialects import (
     Untyped,
     json_path,
     named,
+    sqlite_decimals,
 )
 from isthmus_db_worker.json_forms import present
 from isthmus_db_worker.values import Conversion, JsonValue
@@ -214,6 +215,7 @@ class SqliteDialect(Dialect):
             "factory": SqliteConnection,
         }
         engine = self._engine(file, size, read_only=read_only, connect_args=connect_args)
+        event.listen(engine, "connect", sqlite_decimals.register)
         event.listen(engine, "connect", _read_all_text)
         if read_only:
             event.listen(engine, "connect", _confine)
@@ -238,6 +240,8 @@ class SqliteDialect(Dialect):
         name = str(getattr(error, "sqlite_errorname", "")) if isinstance(error, sqlite3.Error) else ""
         plain = "_".join(name.split("_")[:2])
         failure = FAILURES.get(name) or FAILURES.get(plain)
+        if str(error) == "integer overflow" or str(error).startswith("user-defined aggregate"):
+            failure = Failure.RANGE
         if failure is None and str(error).startswith(("no such table", "no such column")):
             failure = Failure.CHANGED
         return Diagnosis(failure or Failure.OTHER, _named_columns(error))
@@ -319,6 +323,16 @@ class SqliteDialect(Dialect):
             depths[step] = depths.get(parent, -1) + 1
             lines.append("  " * depths[step] + text)
         return lines
+
+    def exact(self, figure: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Text in the order of its numbers."""
+        return sa.type_coerce(sa.collate(figure, sqlite_decimals.COLLATION), sa.Text())
+
+    @property
+    def exact_conversion(self) -> Conversion:
+        """As text to and fro."""
+        decimal = values.DECIMAL
+        return Conversion(decimal.noun, lambda value: sqlite_decimals.text_of(cast("Decimal", decimal.parse(value))))
 
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """Only those types stay that do nothing to a value."""
