@@ -1,8 +1,12 @@
 """run_sql and saved queries: one reading query, over what the caller's grants leave of its tables."""
 
+import asyncio
+import json
 import os
 import random
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +16,19 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from databases import Shop
+from databases import DIALECTS, SHOP, Shop
+from fleet import KEY, process, until_listed
+from gateways import running_gateway
 from isthmus.errors import ConfigurationError, InvalidArguments
 from isthmus.grants import Grant
 from isthmus.messages import Principal
+from isthmus.scopes import SCOPES
+from isthmus.worker import ConfiguredSources
 from isthmus_db_worker.saved_queries import query_tool
 from isthmus_db_worker.settings import DatabaseSettings, QueryParameter, SavedQuery, parse_url
 from isthmus_db_worker.sql_reading import read_sql
-from isthmus_db_worker.worker import create_worker
+from isthmus_db_worker.worker import create_worker, source_of
+from servers import NatsServer
 
 pytest_plugins = ["database_fixtures"]
 
@@ -318,6 +327,164 @@ def test_a_tool_is_one_thing_whatever_database_has_it() -> None:
         create_worker({"a": settings("query_table", one)})
     with pytest.raises(ConfigurationError, match="cannot be the name"):
         create_worker({"a": settings("Top Ten", one)})
+
+
+async def test_in_takes_no_table_by_its_name(asked: Shop) -> None:
+    """SQLite reads a whole table there."""
+    asked.grants = some()
+    for sql in ("select ('pen', 'DE', 1.5) in prices", "select 1 from orders where id in prices"):
+        assert "IN takes a list or a SELECT" in (await asked.call("run_sql", sql=sql)).text
+    with pytest.raises(ConfigurationError, match="IN takes a list or a SELECT"):
+        query_tool("shop", make_url("sqlite://"), "broken", SavedQuery("select 1 in prices", "d"))
+
+
+async def test_words_and_functions_of_the_engine_are_no_columns(asked: Shop) -> None:
+    for sql in (
+        "select user from orders",
+        "select system_user from orders",
+        "select c.to_json from customers c",
+        "select rowid from orders",
+        "select c._rowid_ from customers c",
+        "select ctid from orders",
+    ):
+        assert "names a column that is not there" in (await asked.call("run_sql", sql=sql)).text, sql
+    if asked.engine != "mariadb":
+        outcome = await asked.call("run_sql", sql="select id from orders where \"nope\" = 'nope'")
+        assert "not there: nope. Did you mean note?" in outcome.text
+
+
+async def test_nothing_is_evaluated_on_rows_out_of_reach(postgresql_shop: Shop) -> None:
+    """A division by zero there would tell what they hold. A filter that takes long would come last."""
+    asked = postgresql_shop.configured(sql=True)
+    asked.grants = some(rows="name matches 'Ada'")
+    assert await rows(asked, "select id from customers where 1 / (salary - 200) <> 5") == [[1]]
+    asked.grants = some()
+    outcome = await asked.call("run_sql", sql="select id from customers where 1 / (salary - 200) <> 5")
+    assert "division by zero" in outcome.text
+    assert "200" not in outcome.text
+
+
+async def test_an_error_names_what_is_wrong_and_no_value(asked: Shop) -> None:
+    for sql, told in (
+        ("select nme from customers", "not there: nme. Did you mean name"),
+        ("select c.id, id from customers c join orders o on o.customer_id = c.id", "ambiguous"),
+        ("select id from orders union select id, status from orders", "olumns"),
+    ):
+        outcome = await asked.call("run_sql", sql=sql)
+        assert outcome.error == "invalid_arguments"
+        assert told in outcome.text, sql
+        assert "shop_" not in outcome.text
+    if asked.engine == "postgresql":
+        outcome = await asked.call("run_sql", sql="select cast(name as integer) from customers")
+        assert "a text that is no number" in outcome.text
+        assert "Ada" not in outcome.text
+
+
+async def test_a_table_that_may_not_be_read_is_as_one_that_is_not_there(asked: Shop) -> None:
+    asked.grants = [Grant(("db.*",), ("sql",)), Grant(("db.*",), ("read",), ("orders",))]
+    hidden = await asked.call("run_sql", sql="select 1 from prices")
+    absent = await asked.call("run_sql", sql="select 1 from prides")
+    assert (hidden.error, hidden.text) == (absent.error, absent.text.replace("prides", "prices"))
+    assert "There is no table prices in shop. Did you mean orders?" in hidden.text
+
+
+async def test_columns_of_an_answer_have_names_that_differ(asked: Shop) -> None:
+    outcome = await asked.call("run_sql", sql="select id, id, 5 as id_2, 'x' from orders", limit=1)
+    columns = outcome.value["columns"]
+    assert columns[:2] == ["id", "id_2"]
+    assert len({*columns}) == 4
+    assert "?column?" not in columns
+    assert "narrow the query, or go on with LIMIT and OFFSET" in outcome.text
+
+
+async def test_parameters_are_compared_with_what_they_are_for(asked: Shop) -> None:
+    since = "select id from orders where placed_at >= :since and total > :least order by id"
+    assert await rows(asked, since, parameters={"since": "2024-01-02", "least": 20.5}) == [[3]]
+    assert await rows(asked, since, parameters={"since": "2024-01-02", "least": "10.5"}) == [[2], [3]]
+    assert await rows(asked, "select id from orders order by id limit :n", parameters={"n": 1}) == [[1]]
+    assert await rows(asked, "select id from orders order by id fetch first 2 rows only") == [[1], [2]]
+    for value in ([1, 2], {"a": 1}):
+        outcome = await asked.call("run_sql", sql="select id from orders where id = :x", parameters={"x": value})
+        assert "must be a text, a number" in outcome.text
+
+
+TYPED = {
+    "description": "Orders by all that a parameter can be.",
+    "sql": "select id from orders where total >= :least and placed_at >= :from_ and due > :due and paid = :paid "
+    "and id > :above and status <> :not_ order by id",
+    "parameters": {
+        "least": {"type": "number", "default": "10.00"},
+        "from_": {"type": "timestamp"},
+        "due": {"type": "date", "default": "2024-01-31"},
+        "paid": {"type": "boolean", "default": True},
+        "above": {"type": "integer", "default": 0},
+        "not_": {"type": "text", "default": "lost"},
+    },
+}
+
+
+async def test_parameters_of_a_saved_query_have_types(shop: Shop) -> None:
+    shop.configured(saved_queries={"typed": TYPED})
+    assert (await shop.call("typed", from_="2024-01-01T10:00:00")).rows == [[1], [2]]
+    assert (await shop.call("typed", from_="2024-01-01T10:00:00Z", above=1)).rows == [[2]]
+    assert (await shop.call("typed", from_="2024-01-01T10:00:01", least="20.50")).rows == [[2]]
+    assert (await shop.call("typed", from_="2024-01-01T10:00:00", least=20.51, database="shop")).rows == []
+    for wrong in ({"above": "x"}, {"least": "ten"}, {"due": "soon"}, {"paid": 1}, {"more": 1}, {}):
+        given = wrong if not wrong else {"from_": "2024-01-01T10:00:00", **wrong}
+        assert (await shop.call("typed", **given)).error == "invalid_arguments", wrong
+
+
+BROKEN = """
+[databases.shop]
+url = "sqlite:///shop.db"
+[databases.shop.saved_queries.ids]
+description = "Ids."
+sql = "{}"
+"""
+
+
+def test_a_broken_saved_query_leaves_the_databases_as_they_were(tmp_path: Path) -> None:
+    file = tmp_path / "isthmus.toml"
+    file.write_text(BROKEN.format("select id from orders"))
+    configured = ConfiguredSources("databases", DatabaseSettings, source_of, {"ISTHMUS_CONFIG": str(file)})
+    before = configured.read()
+    assert [*before["shop"].tools] == ["ids"]
+    file.write_text(BROKEN.format("select id frm orders where"))
+    with pytest.raises(ConfigurationError, match="saved query ids of the database shop") as error:
+        configured.read()
+    assert "line 1, column" in error.value.message
+    file.write_text(BROKEN.format("select id from orders"))
+    assert configured.read()["shop"] is before["shop"]
+
+
+async def test_clients_find_a_saved_query_among_the_tools_of_its_database(nats: NatsServer, tmp_path: Path) -> None:
+    served = {
+        "shop": {"url": f"sqlite:///{tmp_path}/shop.db", "sql": True, "saved_queries": {"top_customers": TOP}},
+        "other": {"url": f"sqlite:///{tmp_path}/other.db"},
+    }
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.executescript(SHOP.format(**DIALECTS["sqlite"]))
+    environment = {**nats.environment("db_worker"), "ISTHMUS_DATABASES": json.dumps(served)}
+    with process(tmp_path, "isthmus_db_worker", **environment, ISTHMUS_FINGERPRINT_KEY=KEY):
+        async with running_gateway(nats) as gateway:
+            async with gateway.client(token=gateway.authority.token(scope=" ".join(SCOPES))) as client:
+                await until_listed(client, "shop")
+                async with asyncio.timeout(10):
+                    while "query_table" not in (tools := {t.name: t for t in (await client.list_tools()).tools}):
+                        await asyncio.sleep(0.02)
+                schema = tools["top_customers"].input_schema
+                assert schema["properties"]["database"]["enum"] == ["shop"]
+                assert schema["required"] == ["status"]
+                assert tools["run_sql"].input_schema["properties"]["database"]["enum"] == ["shop"]
+                assert tools["query_table"].input_schema["properties"]["database"]["enum"] == ["other", "shop"]
+                answer = await client.call_tool("top_customers", {"status": "open"})
+                assert answer.structured_content is not None
+                assert answer.structured_content["rows"] == [["Ada", 20.5]]
+            token = gateway.authority.token(scope="data:read")
+            async with gateway.client(token=token) as client:
+                names = {tool.name for tool in (await client.list_tools()).tools}
+                assert "top_customers" in names
+                assert "run_sql" not in names
 
 
 TEXTS = int(os.environ.get("ISTHMUS_FUZZ", "5000")) // 5

@@ -37,8 +37,8 @@ def explained(database: Database, source: str, *, own: bool = False) -> Generato
     except (SQLAlchemyError, OverflowError, UnicodeError, *database.dialect.errors) as error:
         diagnosis = _diagnose(database, error)
         _log(database, source, error, diagnosis.failure)
-        if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER):
-            raise InvalidArguments(_own(error, diagnosis.failure)) from None
+        if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER, Failure.VALUE):
+            raise InvalidArguments(_own(database, error, diagnosis.failure)) from None
         if diagnosis.failure is Failure.CHANGED:
             database.catalog.doubt()
         raise _tool_error(diagnosis) from None
@@ -95,13 +95,27 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
             return Violation(diagnosis)
 
 
-def _own(error: Exception, failure: Failure) -> str:
-    """What is wrong with a caller's query."""
-    if failure is Failure.OTHER:
-        return "The database does not take this query; look for a mistake in it, or ask for less at once."
+def _own(database: Database, error: Exception, failure: Failure) -> str:
+    """What is wrong with a caller's query, in the engine's words where they cannot hold a value of any row."""
     origin = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    words = str(origin.args[-1] if origin.args else origin).strip().partition("\n")[0]
-    return f"The query names something that is not there: {words[:200]}."
+    complaint = database.dialect.complaint(origin)
+    words = "" if complaint is None else complaint.strip().partition("\n")[0][:200]
+    match failure:
+        case Failure.CHANGED:
+            return (
+                f"The query names something that is not there: {words}."
+                if words
+                else ("The query names something that is not there; describe_table shows tables and columns.")
+            )
+        case _ if words:
+            return f"The database does not take this query: {words}."
+        case Failure.VALUE:
+            return (
+                "The query meets a value that does not fit: a text that is no number or date, a division by zero, or "
+                "a number that is too large."
+            )
+        case _:
+            return "The database does not take this query; look for a mistake in it, or ask for less at once."
 
 
 def _violation(failure: Failure, columns: Iterable[str]) -> str:

@@ -196,6 +196,8 @@ def _plan(
     values: Sequence[object] = ()
     if isinstance(start.after, int):
         statement = statement.offset(start.after or None)
+        if start.after and not order.keys:  # SQL Server skips rows only where they are in order, be it none
+            statement = statement.order_by(sa.select(sa.null()).scalar_subquery())
     else:
         values = start.values()
         statement = statement.where(after(order, values, parameters))

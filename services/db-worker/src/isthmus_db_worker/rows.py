@@ -59,7 +59,10 @@ class Rows(msgspec.Struct, kw_only=True):
         end = "all"
         if self.truncated:
             full = "the answer is full, " if self.reason == "bytes" else ""
-            end = f'{full}more follow: call again with cursor "{self.next_cursor}"'
+            how = "narrow the query, or go on with LIMIT and OFFSET"
+            if self.next_cursor is not None:
+                how = f'call again with cursor "{self.next_cursor}"'
+            end = f"{full}more follow: {how}"
         notes = [f"({count}, {end})"]
         if self.cut is not msgspec.UNSET:
             notes.append(f"(the longest lists in {', '.join(self.cut)} are cut: raise their limit or query that table)")

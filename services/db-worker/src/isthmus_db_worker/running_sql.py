@@ -1,13 +1,13 @@
 """run_sql, and what it shares with saved queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import Dialect
 from sqlalchemy.engine import Connection
 
-from isthmus.errors import InvalidArguments, TooLarge
+from isthmus.errors import InvalidArguments, TooLarge, near
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
@@ -39,8 +39,11 @@ async def run_sql(call: Call[Database], arguments: RunSql) -> Rows:
     """Runs one reading SQL query over the tables that you may read. Use it for what query_table and aggregate_table
     cannot say."""
     sql = read_sql(arguments.sql, call.source.handle.url)
-    if unknown := sorted(arguments.parameters.keys() - sql.placeholders()):
-        raise InvalidArguments(f"The query has no parameter :{unknown[0][:60]}.")
+    for name, value in arguments.parameters.items():
+        if name not in sql.placeholders():
+            raise InvalidArguments(f"The query has no parameter :{name[:60]}.{near(name, sql.placeholders())}")
+        if isinstance(value, dict | list):
+            raise InvalidArguments(f"The parameter :{name[:60]} must be a text, a number, true, false or null.")
     return await run(call, sql, arguments.parameters, arguments.limit, "sql")
 
 
@@ -68,7 +71,7 @@ async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], 
 
         def read(connection: Connection) -> list[str]:
             with connection.execute(statement) as result:
-                names = list(result.keys())
+                names = _names(result.keys())
                 while batch := result.fetchmany(FETCHED):
                     if any(page.take(row) for row in batch):
                         break
@@ -78,6 +81,18 @@ async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], 
     if page.reason == "bytes" and not page.rows:
         raise TooLarge("One row alone is larger than an answer may be; select less.")
     return Rows(columns=columns, rows=page.rows, truncated=page.reason is not None, reason=page.reason or msgspec.UNSET)
+
+
+def _names(found: Iterable[str]) -> list[str]:
+    """Each column has a name, and no two have the same."""
+    names: list[str] = []
+    for place, text in enumerate(found, 1):
+        name = text if text not in ("", "?column?") else f"column{place}"
+        number, unique = 2, name
+        while unique in names:
+            unique, number = f"{name}_{number}", number + 1
+        names.append(unique)
+    return names
 
 
 class _Page:

@@ -28,7 +28,7 @@ _SCHEMAS: dict[Kind, JsonSchema] = {
 }
 _TYPES: dict[Kind, Any] = {
     "text": str,
-    "integer": Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)],
+    "integer": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
     "number": Decimal,
     "boolean": bool,
     "date": date,

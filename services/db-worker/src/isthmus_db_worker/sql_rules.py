@@ -28,6 +28,10 @@ strtodate strtotime timetostr datetostr strtounix unixtotime timetounix tochar t
 unixtodate strptime dayname monthname
 jsonobject jsonarray jsonarraylength jsontype jsonbobject jsonexists jsonkeys jsonvalue
 md5 sha sha2
+jsonarrayagg jsonobjectagg jsonbobjectagg anyvalue bitwiseandagg bitwiseoragg bitwisexoragg grouping regrslope
+regrintercept respectnulls ignorenulls degrees radians pi sin cos tan cbrt widthbucket rand hex soundex translate
+regexpcount regexpsubstr regexpinstr substringindex elt typeof makeinterval justifydays datebin utctimestamp
+converttimezone arraysize arraytostring stringtoarray arrayposition kwarg
 """
 _NAMES = """
 date_part age justify_days justify_hours to_timestamp make_date make_timestamp make_interval isfinite
@@ -39,6 +43,9 @@ atan atan2 log10 log2 cbrt div width_bucket bool_and bool_or every string_agg ar
 json_extract json_type json_valid json_array_length json_unquote json_contains json_length json_keys
 jsonb_typeof json_typeof jsonb_array_length jsonb_extract_path_text json_extract_path_text jsonb_path_exists
 to_tsvector to_tsquery plainto_tsquery websearch_to_tsquery phraseto_tsquery ts_rank ts_headline similarity
+now curdate unix_timestamp jsonb_agg json_agg to_json to_jsonb row_to_json json_build_object jsonb_build_object
+json_build_array jsonb_build_array json_arrayagg json_objectagg json_group_array json_group_object json_array
+regexp_match num_nulls num_nonnulls quote time strcmp conv bin ord crc32 make_date makedate
 array_length cardinality array_position any_value bit_and bit_or bit_xor regr_slope regr_intercept regr_r2
 """
 _TABLES = "generate_series json_each json_tree jsonb_array_elements jsonb_array_elements_text"
@@ -51,3 +58,24 @@ NAMES = frozenset(_NAMES.split())
 """Functions that sqlglot has no node for, by the names that engines give them."""
 TABLES = frozenset(_TABLES.split())
 """Functions that stand where a table does."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "select": ("with_", "expressions", "distinct", "from_", "laterals", "joins", "where", "group", "having", "windows",
+               "order", "limit", "offset"),
+    **dict.fromkeys(("union", "except", "intersect"), ("with_", "this", "expression", "distinct", "order", "limit",
+                                                       "offset")),
+    "subquery": ("with_", "this", "alias", "joins", "order", "limit", "offset"),
+    "with": ("expressions", "recursive"),
+    "cte": ("this", "alias", "materialized"),
+    "join": ("this", "on", "side", "kind", "using", "method"),
+    "column": ("this", "table", "db", "catalog"),
+    "in": ("this", "expressions", "query"),
+    "star": (),
+    "lateral": ("this", "alias", "ordinality"),
+    "limit": ("expression",),
+    "offset": ("expression",),
+    "cast": ("this", "to"),
+}  # fmt: skip
+"""What these parts may have in turn; the others anything that may be in a query."""
+MADE = ("key", "value", "type", "atom", "id", "parent", "fullkey", "path")
+"""The columns of functions that stand where a table does."""

@@ -112,12 +112,12 @@ def may_read(call: Call[Database], key: str) -> bool:
 
 
 async def see_table(call: Call[Database], text: str, action: str) -> View:
-    """The table as the caller sees it for the action; it must be one to read, too. Raises NotFound, NotAllowed."""
-    name, access = await find_table(call, text, action)
-    view = await _view(call, name, action, access)
-    if not view.readable:
-        raise NotAllowed(f"You may not read {name.key}.")
-    return view
+    """The table as the caller sees it for the action; one that the caller may not read does not exist.
+
+    Raises NotFound, NotAllowed.
+    """
+    name, access = await find_table(call, text, action, readable=True)
+    return await _view(call, name, action, access)
 
 
 async def plan(call: Call[Database], text: str, action: str, make: Callable[[View], R]) -> R:
@@ -163,13 +163,19 @@ async def _view(call: Call[Database], name: TableName, action: str, access: Acce
     return view
 
 
-async def find_table(call: Call[Database], text: str, action: str) -> tuple[TableName, Access]:
-    """The table that the caller means, and what the grants allow there. Raises NotFound, or NotAllowed for a table
-    that the caller may read only."""
+async def find_table(
+    call: Call[Database], text: str, action: str, *, readable: bool = False
+) -> tuple[TableName, Access]:
+    """The table that the caller means, and what the grants allow there; `readable`: it must be one to read, too.
+
+    Raises NotFound, or NotAllowed for a table that the caller may read only.
+    """
     catalog = call.source.handle.catalog
     reachable: dict[str, TableName] = {}
     for again in (False, True):
         names = await catalog.names(again=again)
+        if readable:
+            names = _readable(call, names)
         if text in names and (access := call.granted.access(action, text)) is not None:
             return names[text], access
         reachable = {key: name for key, name in names.items() if call.granted.access(action, key) is not None}
@@ -177,8 +183,7 @@ async def find_table(call: Call[Database], text: str, action: str) -> tuple[Tabl
             access := call.granted.access(action, name.key)
         ) is not None:
             return name, access
-    readable = _readable(call, await catalog.names())
-    if (name := _pick_table(readable, text)) is not None:
+    if (name := _pick_table(_readable(call, await catalog.names()), text)) is not None:
         raise NotAllowed(f"You may read {name.key}, but not {action} in it.")
     raise NotFound(f"There is no table {text[:128]} in {call.source.name}.{near(text, reachable)}")
 

@@ -111,6 +111,8 @@ class Dialect:
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
+    sqlglot = ""
+    """What sqlglot calls it; empty: callers cannot run SQL of their own there."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
@@ -164,6 +166,11 @@ class Dialect:
         """How many rows the engine's statistics say that which table has; asks no table itself."""
         del inspector, schema
         return {}
+
+    def complaint(self, error: BaseException) -> str | None:
+        """What the engine says about the text of a statement; None: what it says could hold values, too."""
+        del error
+        return None
 
     def comments(self, inspector: Inspector, schema: str | None) -> dict[str, str]:
         """What the database says about which of its tables and views."""

@@ -105,6 +105,7 @@ class _Timestamptz(TimestamptzLoader):
 class PostgresqlDialect(Dialect):
     """PostgreSQL."""
 
+    sqlglot = "postgres"
     has_materialized_views = True
     nulls_sort_high = True
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
@@ -144,6 +145,12 @@ class PostgresqlDialect(Dialect):
         failure = next((FAILURES[state[:n]] for n in (5, 3, 2) if state[:n] in FAILURES), Failure.OTHER)
         column = error.diag.column_name
         return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
+
+    def complaint(self, error: BaseException) -> str | None:
+        """What is in class 42 is about names and types."""
+        if not isinstance(error, psycopg.Error) or not (error.sqlstate or "").startswith("42"):
+            return None
+        return None if error.sqlstate == "42501" else error.diag.message_primary
 
     def foreign_keys(
         self, inspector: Inspector, schema: str | None

@@ -58,6 +58,16 @@ FAILURES = {
     "SQLITE_CONSTRAINT": Failure.RULE,
 }
 
+COMPLAINTS = (
+    "no such column", "no such function", "ambiguous column name", "misuse of", "wrong number of arguments",
+    "a GROUP BY clause", "a JOIN clause", "SELECTs to the left and right", "all VALUES must", "sub-select returns",
+    "circular reference", "row value misused", "cannot join using column", "DISTINCT aggregates", "table ",
+    "no such window", "unsupported frame", "aggregate functions are not allowed", "HAVING clause", "RIGHT and FULL",
+)  # fmt: skip
+"""How errors about a statement begin, which hold names of it alone."""
+LONGEST_VALUE = 64_000_000
+"""Bytes that one value may have in a read: SQLite works within this process."""
+
 
 COLUMNS = """
 select t.name, c.hidden, c.pk, c.name, c.type, c."notnull", c.dflt_value
@@ -145,6 +155,7 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteDialect(Dialect):
     """SQLite."""
 
+    sqlglot = "sqlite"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (sa.Boolean, Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)),
         (sa.Numeric, Conversion(values.DECIMAL.noun, _stored_decimal, _present_decimal)),
@@ -166,7 +177,9 @@ class SqliteDialect(Dialect):
             "factory": SqliteConnection,
         }
         engine = self._engine(file, size, read_only=read_only, connect_args=connect_args)
-        if not read_only:
+        if read_only:
+            event.listen(engine, "connect", _confine)
+        else:
             event.listen(engine, "connect", _check_references)
             event.listen(engine, "begin", _begin_to_write)
         return engine
@@ -238,6 +251,10 @@ class SqliteDialect(Dialect):
         query = "select tbl, max(cast(stat as integer)) from sqlite_stat1 where stat is not null group by tbl"
         return {str(table): int(rows) for table, rows in _ask(inspector, query)}
 
+    def complaint(self, error: BaseException) -> str | None:
+        """Those of its plain errors that are about the statement."""
+        return str(error) if isinstance(error, sqlite3.Error) and str(error).startswith(COMPLAINTS) else None
+
     def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
         """json_extract, which says 1 and 0 for true and false."""
         kind, found = sa.func.json_type(document, json_path(path)), sa.func.json_extract(document, json_path(path))
@@ -298,6 +315,13 @@ def _ask(inspector: Inspector, query: str, names: Sequence[str] | None = None) -
 def _check_references(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     del entry
     connection.cursor().execute("PRAGMA foreign_keys=ON")
+
+
+def _confine(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    del entry
+    raw = cast("sqlite3.Connection", connection)
+    raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
 
 
 def _begin_to_write(connection: Connection) -> None:
