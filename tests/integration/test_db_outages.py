@@ -131,8 +131,8 @@ async def test_a_file_that_is_missing_is_unavailable_is_not_made_and_is_found_la
 ) -> None:
     path = tmp_path / "later.db"
     shop = Shop("sqlite", f"sqlite:///{path}")
-    for tool in ("list_tables", "describe_table", "query_table"):
-        arguments: dict[str, Any] = {} if tool == "list_tables" else {"table": "orders"}
+    for tool in ("get_data_model", "list_tables", "describe_table", "query_table"):
+        arguments: dict[str, Any] = {} if tool in ("get_data_model", "list_tables") else {"table": "orders"}
         outcome = await shop.call(tool, **arguments)
         assert outcome.error == "source_unavailable"
         assert outcome.text == "The database cannot be reached at the moment; try again later."

@@ -42,16 +42,15 @@ async def test_a_table_is_described_with_columns_and_keys_both_ways(shop: Shop) 
     assert by_name["status"]["nullable"] is False
     assert "open" in by_name["status"]["default"]
     assert orders["primary_key"] == ["id"]
-    assert orders["foreign_keys"] == [
-        {"table": "orders", "columns": ["customer_id"], "to_table": "customers", "to_columns": ["id"]}
-    ]
+    key = {"table": "orders", "columns": ["customer_id"], "to_table": "customers", "to_columns": ["id"]}
+    assert orders["foreign_keys"] == [key | {"relation": "customer"}]
     customers = (await shop.call("describe_table", table="customers")).value
-    assert customers["referenced_by"] == orders["foreign_keys"]
+    assert customers["referenced_by"] == [key | {"relation": "orders"}]
     assert customers["unique_keys"] == [["email"]]
     assert customers["columns"][0]["nullable"] is False
     text = (await shop.call("describe_table", table="orders")).text
     assert text.startswith("table orders\ncolumn\ttype\tnotes\nid\tINTEGER\trequired")
-    assert text.endswith("foreign key: orders (customer_id) → customers (id)")
+    assert text.endswith("foreign key: orders (customer_id) → customers (id), relation customer")
 
 
 async def test_rows_come_structured_and_as_a_table_of_text(shop: Shop) -> None:

@@ -9,7 +9,7 @@ import pytest
 from databases import Shop
 from isthmus.errors import InvalidArguments, NotFound
 from isthmus.grants import Grant
-from isthmus_db_worker import outlining, prompts, resources
+from isthmus_db_worker import looking, prompts, resources
 
 pytest_plugins = ["database_fixtures"]
 
@@ -26,24 +26,26 @@ def reads(*objects: str, **options: tuple[str, ...] | str) -> list[Grant]:
 
 
 async def test_the_resource_of_a_database_is_a_line_for_each_table(sqlite_shop: Shop) -> None:
+    assert await sqlite_shop.read("tables") == (await sqlite_shop.call("get_data_model")).text
     head, *lines = (await sqlite_shop.read("tables")).splitlines()
-    assert head.startswith("Database shop, tables and views (5), one a line: columns with their types")
+    assert head.startswith("Database shop: 5 tables and views. * primary key, ? nullable")
     assert lines == [
-        "customers (id* INTEGER, name TEXT, email? TEXT, country? TEXT, salary? NUMERIC(10, 2), owner? TEXT)",
-        "lines (text? TEXT, number? INTEGER)",
-        "view open_orders (id INTEGER, total NUMERIC(10, 2))",
-        "orders (id* INTEGER, customer_id INTEGER → customers.id, status TEXT, total? NUMERIC(10, 2), "
-        "placed_at? DATETIME, due? DATE, paid? BOOLEAN, note? TEXT)",
-        "prices (item* TEXT, country* TEXT, price? NUMERIC(10, 2))",
+        "customers (id* int, name text, email? text unique, country? text, salary? decimal(10,2), owner? text) "
+        "← orders",
+        "lines (text? text, number? int)",
+        "view open_orders (id int, total decimal(10,2))",
+        "orders (id* int, customer_id int → customers.id as customer, status text, total? decimal(10,2), "
+        "placed_at? datetime, due? date, paid? boolean, note? text)",
+        "prices (item* text, country* text, price? decimal(10,2))",
     ]
 
 
 async def test_both_resources_say_the_same_of_every_engine(shop: Shop) -> None:
     lines = (await shop.read("tables")).splitlines()[1:]
-    assert [re.split(r" \(", line)[0] for line in lines] == [
+    assert [re.split(r" (?:~|\()", line)[0] for line in lines] == [
         "customers", "lines", "view open_orders", "orders", "prices",
     ]  # fmt: skip
-    assert "customer_id INTEGER → customers.id" in lines[3]
+    assert "customer_id int → customers.id as customer" in lines[3]
     orders = await shop.read("table", table="orders")
     assert "primary key: id" in orders
     assert "foreign key: orders (customer_id) → customers (id)" in orders
@@ -56,8 +58,8 @@ async def test_what_a_grant_hides_is_in_no_resource_and_no_completion(sqlite_sho
     text = await shop.read("tables")
     assert [line.split(" ")[0] for line in text.splitlines()[1:]] == ["customers", "orders"]
     assert "salary" not in text
-    assert "→" not in text.partition("\n")[2]
-    assert "email? TEXT masked" in text
+    assert not {"→", "←"} & set(text.partition("\n")[2])
+    assert "email? text unique masked" in text
     table = await shop.read("table", table="customers")
     assert "salary" not in table
     assert table.endswith("\nrows: 1")
@@ -82,7 +84,7 @@ async def test_tables_of_other_schemas_are_read_and_completed_with_their_schema(
     )
     shop = Shop("postgresql", postgresql_shop.url, schemas=("public", "crm"))
     text = await shop.read("tables")
-    assert "\ncrm.orders (id* INTEGER, customer? INTEGER → customers.id)\n" in text
+    assert "\ncrm.orders (id* int, customer? int → customers.id as customers)\n" in text
     assert (await shop.read("table", table="crm.orders")).startswith("table crm.orders\n")
     assert (await shop.read("table", table="public.orders")).startswith("table orders\n")
     assert await shop.completed("table", "ord") == ["orders", "crm.orders", "open_orders"]
@@ -109,13 +111,14 @@ async def test_of_many_tables_a_hundred_are_proposed_and_the_text_stays_in_its_b
     assert (len(result["values"]), result["hasMore"]) == (100, True)
     assert result["values"][:2] == ["t_000", "t_001"]
     text = await shop.read("tables")
-    assert len(text.encode()) < outlining.BUDGET + outlining.NAMES_BUDGET + 1000
-    *lines, last = text.splitlines()
-    assert last.startswith("Without their columns, which describe_table shows: t_0")
-    assert last.endswith("t_399.")
+    assert resources.MODEL_BYTES * 0.95 < len(text.encode()) <= resources.MODEL_BYTES
+    *lines, names, last = text.splitlines()
+    assert names.startswith("Only by name: t_0")
+    assert names.endswith("t_399.")
     described = len(lines) - 1
     assert described > 20
-    assert described + last.count("t_") == 405
+    assert described + names.count("t_") == 405
+    assert 'call get_data_model with tables such as ["t_*"]' in last
     assert len("\n".join(await shop.prompted("find_value", value="7")).encode()) < prompts.SEARCHES + 2000
 
 
@@ -123,19 +126,20 @@ async def test_more_tables_than_can_be_named_are_counted(sqlite_shop: Shop) -> N
     names = [f"a_table_with_a_long_name_number_{number:04}" for number in range(2000)]
     sqlite_shop.execute(";\n".join(f"create table {name} (id integer primary key)" for name in names))
     text = await sqlite_shop.read("tables")
-    assert len(text.encode()) < outlining.BUDGET + outlining.NAMES_BUDGET + 1000
-    (more,) = re.findall(r", and (\d+) more that list_tables finds\.$", text)
+    assert len(text.encode()) <= resources.MODEL_BYTES
+    (more,) = re.findall(r" and (\d+) more\.\n\(for these call get_data_model .*\)$", text)
     assert sum(name in text for name in names) + int(more) in range(2000, 2006)
 
 
 async def test_where_looking_takes_too_long_there_are_names_and_what_is_missing(
     sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlining, "LOOKING", 0)
-    assert (await sqlite_shop.read("tables")).splitlines()[1:] == [
-        "Where columns point is left out, since there are so many tables; describe_table shows it.",
-        "Without their columns, which describe_table shows: customers, lines, open_orders, orders, prices.",
-    ]
+    monkeypatch.setattr(looking, "LOOKING", 0)
+    head, keys, time, names, _ = (await sqlite_shop.read("tables")).splitlines()
+    assert head.startswith("Database shop: 5 tables and views, 0 of them here.")
+    assert keys == "Foreign keys are left out: there are so many tables that reading them takes long."
+    assert time.startswith("There was no time to look at more tables")
+    assert names == "Only by name: customers, lines, open_orders, orders, prices."
     assert "Other tables may hold it, too" in "".join(await sqlite_shop.prompted("find_value", value="x"))
 
 
@@ -145,8 +149,8 @@ async def test_a_view_of_what_is_gone_does_not_keep_the_others_from_their_lines(
                         "update sqlite_master set sql = 'create view broken as select * from nowhere' "
                         "where name = 'broken'")  # fmt: skip
     text = await sqlite_shop.read("tables")
-    assert "\nprices (item* TEXT" in text
-    assert text.endswith("Without their columns, which describe_table shows: broken.")
+    assert "\nprices (item* text" in text
+    assert text.endswith("\nCannot be described: broken.")
 
 
 async def test_rows_are_counted_up_to_a_bound(sqlite_shop: Shop) -> None:

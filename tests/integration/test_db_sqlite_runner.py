@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from databases import ENDLESS, Shop
-from isthmus_db_worker.runner import Row, ThreadRunner
+from isthmus_db_worker.runner import ThreadRunner
 from isthmus_db_worker.sqlite_runner import BUDGET, SqliteRunner
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.statements import Row, Statement
 
 pytest_plugins = ["database_fixtures"]
 

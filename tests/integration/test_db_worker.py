@@ -68,6 +68,7 @@ async def test_a_worker_process_joins_serves_and_leaves(nats: NatsServer, sqlite
 async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) -> None:
     definitions = {name: tool.definition for name, tool in sorted(sqlite_shop.toolbox.tools.items())}
     assert {name: (d.actions[0], d.scope) for name, d in definitions.items()} == {
+        "get_data_model": ("read", "data:read"),
         "list_tables": ("read", "data:read"),
         "describe_table": ("read", "data:read"),
         "query_table": ("read", "data:read"),
@@ -77,15 +78,15 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
     }
     hints = {name: d.annotations for name, d in definitions.items()}
     assert sorted(name for name, hint in hints.items() if hint.read_only_hint) == [
-        "describe_table", "list_tables", "query_table",
+        "describe_table", "get_data_model", "list_tables", "query_table",
     ]  # fmt: skip
     assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == ["delete_records", "update_records"]
+    assert definitions["get_data_model"].output_schema is msgspec.UNSET
     for definition in definitions.values():
         assert definition.description
         for name, field in definition.input_schema["properties"].items():
             assert field.get("description"), (definition.name, name)
         assert definition.input_schema["additionalProperties"] is False
-        assert isinstance(definition.output_schema, dict)
-        assert definition.output_schema["type"] == "object"
+        assert definition.output_schema is msgspec.UNSET or definition.output_schema["type"] == "object"
     limit = definitions["query_table"].input_schema["properties"]["limit"]
     assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 1000, 100)

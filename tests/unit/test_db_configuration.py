@@ -42,6 +42,44 @@ def test_databases_are_read_with_variables_in_their_place(tmp_path: Path) -> Non
     }
 
 
+SEMANTICS = """
+[databases.a]
+url = "sqlite:///a.db"
+[databases.a.semantics."crm.orders"]
+description = "One row per order"
+synonyms = ["purchases"]
+[databases.a.semantics."crm.orders".columns.total]
+synonyms = ["revenue"]
+[databases.a.semantics."crm.orders".metrics.net_revenue]
+function = "sum"
+column = "total"
+filter = "status = 'paid'"
+"""
+
+
+def test_semantics_are_read_with_their_tables_columns_and_metrics(tmp_path: Path) -> None:
+    settings = read_section(write(tmp_path, SEMANTICS), "databases", DatabaseSettings, {})["a"]
+    orders = settings.semantics["crm.orders"]
+    assert (orders.description, orders.synonyms) == ("One row per order", ("purchases",))
+    assert orders.columns["total"].synonyms == ("revenue",)
+    assert orders.metrics["net_revenue"].formula() == "sum(total) where status = 'paid'"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('synonyms = ["purchases"]', "synonym = 'x'", "has an unknown key `synonym`"),
+        ('function = "sum"', "function = 'total'", "Invalid enum value 'total'"),
+        ('column = "total"', "", "sum needs a `column`"),
+        ("status = 'paid'", "status = ", "The metric net_revenue of crm.orders in the database a has a filter that"),
+    ],
+)
+def test_semantics_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        create_worker(read_section(write(tmp_path, SEMANTICS.replace(old, new)), "databases", DatabaseSettings, {}))
+    assert sentence in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

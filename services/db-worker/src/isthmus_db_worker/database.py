@@ -1,5 +1,6 @@
 """One database that tools work on: its dialect, its runner and its catalog."""
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from sqlalchemy.engine import URL
 
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.dialects import Dialect, dialect_of
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.recent import Recent
 from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
@@ -44,9 +46,19 @@ class Database:
     """Queries as they were planned, by their shape."""
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str] = (), limits: Limits | None = None) -> Self:
+    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings, limits: Limits) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
-        dialect, limits = dialect_of(url), limits or Limits()
-        kind = SqliteRunner if url.get_backend_name() == "sqlite" else ThreadRunner
-        runner = kind(url, dialect, limit, limits.seconds)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas), limits)
+        dialect = dialect_of(url)
+        runner = runner_of(url)(url, dialect, limit, limits.seconds)
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits)
+
+
+def runner_of(url: URL) -> type[ThreadRunner]:
+    """The engine's own runner, loaded with its driver when it is needed; threads do for any other."""
+    match url.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            return SqliteRunner
+        case "postgresql+psycopg":
+            return importlib.import_module("isthmus_db_worker.postgresql_runner").PostgresqlRunner
+        case _:
+            return ThreadRunner

@@ -5,7 +5,9 @@ import msgspec
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
+from isthmus_db_worker.links import Links, relation_name
 from isthmus_db_worker.rows import line
+from isthmus_db_worker.table_lines import meaning, metric_line, metrics
 from isthmus_db_worker.tables import ForeignKey
 from isthmus_db_worker.views import View
 from isthmus_db_worker.visibility import plan, visible_tables
@@ -18,7 +20,7 @@ class ListTables(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which tables."""
 
     query: str = ""
-    """Only tables whose name or comment contains this text."""
+    """Only tables whose name, comment or synonym contains this text."""
     database: str | None = None
     """The database."""
 
@@ -31,7 +33,7 @@ class ListedTable(msgspec.Struct, kw_only=True):
     kind: str
     """`table` or `view`."""
     comment: str
-    """What the database says about it."""
+    """What it is about."""
 
 
 class Tables(msgspec.Struct, kw_only=True):
@@ -55,8 +57,8 @@ async def list_tables(call: Call[Database], arguments: ListTables) -> Tables:
     with explained(call.source.handle, call.source.name):
         names = await visible_tables(call)
     wanted = arguments.query.lower()
-    found = [n for n in names.values() if wanted in n.key.lower() or wanted in n.comment.lower()]
-    listed = [ListedTable(name=n.key, kind=n.kind, comment=n.comment) for n in found[:MOST]]
+    found = [n for n in names.values() if any(wanted in text.lower() for text in (n.key, n.comment, *n.synonyms))]
+    listed = [ListedTable(name=n.key, kind=n.kind, comment=meaning(n.comment, n.synonyms)) for n in found[:MOST]]
     return Tables(tables=listed, truncated=len(found) > MOST)
 
 
@@ -92,6 +94,8 @@ class Reference(msgspec.Struct, kw_only=True):
     columns: list[str]
     to_table: str
     to_columns: list[str]
+    relation: str | None
+    """What `related` and dotted columns call the way along it, from the table that is described."""
 
 
 class Description(msgspec.Struct, kw_only=True):
@@ -107,6 +111,8 @@ class Description(msgspec.Struct, kw_only=True):
     """Where this table points at."""
     referenced_by: list[Reference]
     """What points at this table."""
+    metrics: list[str]
+    """Figures that people agreed on, with how they are computed."""
 
     def text(self) -> str:
         """A line a column, then a line a key."""
@@ -118,7 +124,9 @@ class Description(msgspec.Struct, kw_only=True):
         for key in (*self.foreign_keys, *self.referenced_by):
             lines.append(
                 f"foreign key: {key.table} ({', '.join(key.columns)}) → {key.to_table} ({', '.join(key.to_columns)})"
+                + (f", relation {key.relation}" if key.relation else "")
             )
+        lines += [line([f"metric: {metric}"]) for metric in self.metrics]
         return "\n".join(lines)
 
 
@@ -140,18 +148,19 @@ async def describe_table(call: Call[Database], arguments: DescribeTable) -> Desc
         seen = await plan(call, arguments.table, "read", lambda seen: seen)
         key = seen.table.key
         touching = [r for r in await catalog.references() if key in (r.table, r.to_table)]
-        shown = [r for r in touching if shows(call, seen, r)]
+        links = Links.of(call, await catalog.names(), touching)
+    relations = links.relations(seen)
     return Description(
         name=key,
         kind=seen.table.name.kind,
-        comment=seen.table.name.comment,
+        comment=meaning(seen.table.name.comment, seen.table.name.synonyms),
         columns=[
             DescribedColumn(
                 name=column.name,
                 type=column.type,
                 nullable=column.nullable and column.name not in seen.table.primary_key,
                 default=column.default,
-                comment=column.comment,
+                comment=meaning(column.comment, column.synonyms),
                 generated=column.generated,
                 masked=column.name in seen.masked,
             )
@@ -159,8 +168,9 @@ async def describe_table(call: Call[Database], arguments: DescribeTable) -> Desc
         ],
         primary_key=list(seen.table.primary_key) if _all_seen(seen, seen.table.primary_key) else [],
         unique_keys=[list(unique) for unique in seen.table.unique_keys if _all_seen(seen, unique)],
-        foreign_keys=[_reference(r) for r in shown if r.table == key],
-        referenced_by=[_reference(r) for r in shown if r.to_table == key],
+        foreign_keys=[_reference(r, relation_name(relations, r, many=False)) for r in links.forth.get(key, ())],
+        referenced_by=[_reference(r, relation_name(relations, r, many=True)) for r in links.back.get(key, ())],
+        metrics=[metric_line(name, metric) for name, metric in metrics(seen).items()],
     )
 
 
@@ -168,18 +178,11 @@ def _all_seen(seen: View, columns: tuple[str, ...]) -> bool:
     return all(name in seen.columns for name in columns)
 
 
-def _reference(key: ForeignKey) -> Reference:
-    return Reference(table=key.table, columns=list(key.columns), to_table=key.to_table, to_columns=list(key.to_columns))
-
-
-def shows(call: Call[Database], seen: View, key: ForeignKey) -> bool:
-    """Whether the caller may know of the foreign key: both tables and all its columns."""
-    for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
-        if table == seen.table.key:
-            if not _all_seen(seen, columns):
-                return False
-            continue
-        access = call.granted.access("read", table)
-        if access is None or any(access.hides(table, column) for column in columns):
-            return False
-    return True
+def _reference(key: ForeignKey, relation: str | None) -> Reference:
+    return Reference(
+        table=key.table,
+        columns=list(key.columns),
+        to_table=key.to_table,
+        to_columns=list(key.to_columns),
+        relation=relation,
+    )

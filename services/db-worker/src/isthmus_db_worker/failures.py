@@ -34,13 +34,13 @@ def explained(database: Database, source: str, *, own: bool = False) -> Generato
     """
     try:
         yield
-    except (SQLAlchemyError, OverflowError, UnicodeError) as error:
+    except (SQLAlchemyError, OverflowError, UnicodeError, *database.dialect.errors) as error:
         diagnosis = _diagnose(database, error)
         _log(database, source, error, diagnosis.failure)
         if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER, Failure.VALUE):
             raise InvalidArguments(_own(database, error, diagnosis.failure)) from None
         if diagnosis.failure is Failure.CHANGED:
-            database.catalog.forget()
+            database.catalog.doubt()
         raise _tool_error(diagnosis) from None
 
 

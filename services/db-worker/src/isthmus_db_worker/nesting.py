@@ -18,9 +18,8 @@ from isthmus_db_worker.keys import with_key_of
 from isthmus_db_worker.ordering import order_of
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.relations import Relation
-from isthmus_db_worker.runner import Row
 from isthmus_db_worker.selecting import Output, Selection
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View

@@ -22,9 +22,8 @@ from isthmus_db_worker.nesting import Lists, Reading, Related, plan_lists
 from isthmus_db_worker.ordering import Order, after, order_of
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.rows import FRAME, Rows, size
-from isthmus_db_worker.runner import Row
 from isthmus_db_worker.selecting import Output, Selection
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
 
@@ -197,6 +196,8 @@ def _plan(
     values: Sequence[object] = ()
     if isinstance(start.after, int):
         statement = statement.offset(start.after or None)
+        if start.after and not order.keys:  # SQL Server skips rows only where they are in order, be it none
+            statement = statement.order_by(sa.select(sa.null()).scalar_subquery())
     else:
         values = start.values()
         statement = statement.where(after(order, values, parameters))

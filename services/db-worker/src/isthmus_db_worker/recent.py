@@ -1,7 +1,7 @@
 """What was made not long ago and may be used again."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -30,3 +30,6 @@ class Recent(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self._values.values())

@@ -9,15 +9,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.results import TextResourceContents
 from isthmus.tools import Call
+from isthmus_db_worker.data_model import GetDataModel, get_data_model
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.describing import DescribeTable, describe_table
 from isthmus_db_worker.failures import explained
-from isthmus_db_worker.outlining import outline
 from isthmus_db_worker.rows import BUDGET, FRAME
-from isthmus_db_worker.runner import Row
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.visibility import plan
 
+MODEL_BYTES = 48 * 1024
+"""Of a data model that somebody attaches to a conversation."""
 COUNTED = 10_000
 """Rows that are counted; a table with more has more than that."""
 COUNTING = 1.0
@@ -51,7 +52,13 @@ class TableResource(DatabaseResource, kw_only=True):
 async def tables(call: Call[Database], arguments: DatabaseResource) -> TextResourceContents:
     """All tables of a database with their columns."""
     del arguments
-    return TextResourceContents(await outline(call), TEXT, database_uri(call.source.name))
+    return await data_model(call)
+
+
+async def data_model(call: Call[Database]) -> TextResourceContents:
+    """The database as get_data_model shows it."""
+    text = await get_data_model(call, GetDataModel(max_bytes=MODEL_BYTES))
+    return TextResourceContents(text, TEXT, database_uri(call.source.name))
 
 
 async def table(call: Call[Database], arguments: TableResource) -> TextResourceContents:

@@ -7,7 +7,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 from isthmus.errors import OutcomeUnknown
 from isthmus_db_worker.dialects import Dialect
-from isthmus_db_worker.statements import Statement, Values
+from isthmus_db_worker.statements import Row, Statement, Values
 
 R = TypeVar("R")
-
-Row = Sequence[object]
 
 FETCHED = 64
 """Rows at a time."""
@@ -56,10 +54,10 @@ class ThreadRunner:
 
     def __init__(self, url: URL, dialect: Dialect, size: int, longest: float = math.inf) -> None:
         """`longest`: the seconds that a call may take, however long its caller would wait."""
-        self._url = url
+        self.url = url
         self._dialect = dialect
         self._size = size
-        self._longest = longest
+        self.longest = longest
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="database")
         self._interrupters = ThreadPoolExecutor(INTERRUPTERS, thread_name_prefix="interrupt")
         self._engines: dict[bool, Engine] = {}
@@ -152,11 +150,11 @@ class ThreadRunner:
         """Made when first needed, which loads the driver."""
         with self._opening:
             if read_only not in self._engines:
-                self._engines[read_only] = self._dialect.create_engine(self._url, self._size, read_only=read_only)
+                self._engines[read_only] = self._dialect.create_engine(self.url, self._size, read_only=read_only)
             return self._engines[read_only]
 
     async def _run(self, work: Callable[[Job], R], seconds: float, *, keep: bool = False) -> R:
-        job = Job(time.monotonic() + min(seconds, self._longest))
+        job = Job(time.monotonic() + min(seconds, self.longest))
         future = asyncio.get_running_loop().run_in_executor(self._threads, work, job)
         try:
             return await asyncio.shield(future)

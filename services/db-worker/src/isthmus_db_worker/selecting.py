@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from isthmus.errors import InvalidArguments
 from isthmus_db_worker.joining import Joins
-from isthmus_db_worker.runner import Row
+from isthmus_db_worker.statements import Row
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import MASK, JsonValue
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from isthmus.errors import ConfigurationError
+from isthmus_db_worker.semantics import TableSemantics
 from isthmus_db_worker.values import JsonValue
 
 DRIVERS = {
@@ -78,6 +79,8 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Whether `run_sql` is offered."""
     saved_queries: dict[str, SavedQuery] = {}
     """Queries that are tools, by the tool's name."""
+    semantics: dict[str, TableSemantics] = {}
+    """What its tables mean, by the name that the tools call them."""
 
 
 def parse_url(name: str, text: str) -> URL:

@@ -310,7 +310,7 @@ def _seen(
     table, ours = view.table.sql, list[str]()
     masked = sa.literal_column(f"'{MASK}'", sa.String())
     columns = [masked.label(name) if name in view.masked else table.c[name] for name in view.columns]
-    columns = columns or [sa.null().label("nothing")]
+    columns = columns or [sa.null().label("no_column")]
     rows = [condition for condition in (view.reach, view.reading) if condition is not None]
 
     def named(element: Any, **options: object) -> Any:

@@ -11,8 +11,8 @@ from typing import cast
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from isthmus_db_worker.runner import Row, ThreadRunner
-from isthmus_db_worker.statements import Statement, Values
+from isthmus_db_worker.runner import ThreadRunner
+from isthmus_db_worker.statements import Row, Statement, Values
 
 BUDGET = 0.004
 """Seconds that one read may take of the loop."""
@@ -60,9 +60,10 @@ class SqliteRunner(ThreadRunner):
                 return None
             self._end = now + BUDGET
             rows: list[Row] = []
-            cursor = connection.execute(compiled.text, compiled.parameters(values))
+            cursor = connection.execute(compiled.text, tuple(compiled.parameters(values).values()))
+            codes = [None] * len(cursor.description)
             while batch := cursor.fetchmany(FETCHED):
-                rows += map(compiled.row, batch)
+                rows += compiled.rows(batch, codes)
                 if time.monotonic() > self._end:
                     cursor.close()
                     raise sqlite3.OperationalError("interrupted")

@@ -1,7 +1,7 @@
 """Statements: what SQLAlchemy built for one shape of a query, run many times with other values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -9,6 +9,10 @@ Values = Mapping[str, object]
 """Name of a parameter → what is bound. What the statement itself holds needs no name."""
 
 Process = Callable[[Any], object]
+Row = Sequence[object]
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Compiled:
@@ -19,23 +23,30 @@ class Compiled:
         self.text = compiled.string
         self.is_final = not (compiled.post_compile_params or compiled.literal_execute_params)
         """Whether the text is the same for all values."""
-        self._names: Sequence[str] = compiled.positiontup or ()
         self._fixed: Mapping[str, object] = compiled.params
-        types = {name: compiled.binds[name].type for name in self._names} if self.is_final else {}
+        self._names: Sequence[str] = compiled.positiontup or list(self._fixed)
+        types = {name: parameter.type for parameter, name in compiled.bind_names.items()} if self.is_final else {}
         self._bound = _processes(types, lambda kind: kind.dialect_impl(dialect).bind_processor(dialect))
-        columns = dict(enumerate(column.type for column in select.selected_columns))
-        self._fetched = _processes(columns, lambda kind: kind.dialect_impl(dialect).result_processor(dialect, None))
+        self._columns = [column.type.dialect_impl(dialect) for column in select.selected_columns]
+        self._dialect = dialect
+        self._fetched: dict[int, Process] | None = None
 
-    def parameters(self, values: Values) -> list[object]:
-        """What is bound, in the order of the text's parameters."""
-        picked = [(name, values[name] if name in values else self._fixed[name]) for name in self._names]
-        return [value if name not in self._bound else self._bound[name](value) for name, value in picked]
+    def parameters(self, values: Values) -> dict[str, object]:
+        """What is bound, by name in the order of the text's parameters."""
+        picked = {name: values[name] if name in values else self._fixed[name] for name in self._names}
+        for name, process in self._bound.items():
+            picked[name] = process(picked[name])
+        return picked
 
-    def row(self, row: Sequence[object]) -> Sequence[object]:
-        """What SQLAlchemy makes of the driver's values."""
+    def rows(self, rows: Sequence[Row], codes: Sequence[object]) -> Sequence[Row]:
+        """What SQLAlchemy makes of the driver's values; `codes` are the driver's for the types of the columns."""
+        if self._fetched is None:
+            types = dict(enumerate(zip(self._columns, codes, strict=False)))
+            self._fetched = _processes(types, lambda kind: kind[0].result_processor(self._dialect, kind[1]))
         if not self._fetched:
-            return row
-        return [value if place not in self._fetched else self._fetched[place](value) for place, value in enumerate(row)]
+            return rows
+        kept = self._fetched
+        return [[value if n not in kept else kept[n](value) for n, value in enumerate(row)] for row in rows]
 
 
 class Statement:
@@ -54,8 +65,6 @@ class Statement:
         return self._compiled
 
 
-def _processes(
-    types: Mapping[Any, sa.types.TypeEngine[Any]], of: Callable[[sa.types.TypeEngine[Any]], Process | None]
-) -> dict[Any, Process]:
+def _processes(types: Mapping[K, T], of: Callable[[T], Process | None]) -> dict[K, Process]:
     """Only those that do something."""
     return {key: process for key, kind in types.items() if (process := of(kind)) is not None}

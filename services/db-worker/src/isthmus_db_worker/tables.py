@@ -1,18 +1,23 @@
 """Tables as the database describes them, read through SQLAlchemy's inspector."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Inspector
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.exc import CompileError, UnsupportedCompilationError
+from sqlalchemy.exc import CompileError, DBAPIError, UnsupportedCompilationError
 
 from isthmus.errors import SourceUnavailable
-from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.dialects import Dialect, Failure, Reflected
 from isthmus_db_worker.parameters import Parameters, Pick
+from isthmus_db_worker.semantics import Metric
 from isthmus_db_worker.values import Conversion
+
+INDESCRIBABLE = (Failure.CHANGED, Failure.FORBIDDEN, Failure.OTHER)
+"""What it means that the database fails to describe a table, and not that it fails altogether."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class TableName:
     kind: str
     """`table` or `view`."""
     comment: str
+    """What the configuration says about it, else what the database does."""
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Column:
     """What stands for it in a statement."""
     number: sa.ColumnElement[Any] | None = None
     """The same read as a number, for what is text otherwise but may well hold one."""
+    synonyms: tuple[str, ...] = ()
 
     def bind(self, value: object) -> sa.ColumnElement[Any]:
         """The value as a parameter that always has it."""
@@ -84,6 +92,7 @@ class Table:
     constraints: dict[str, tuple[str, ...]]
     """Name of a primary or unique key → its columns."""
     sql: sa.Table
+    metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
 
     @property
     def key(self) -> str:
@@ -126,22 +135,47 @@ def read_names(inspector: Inspector, dialect: Dialect, schemas: Sequence[str]) -
     return names
 
 
-def read_table(inspector: Inspector, dialect: Dialect, name: TableName) -> Table:
-    """One table with its columns and keys. Raises NoSuchTableError when it is gone."""
-    primary = inspector.get_pk_constraint(name.name, name.schema)
-    primary_key = tuple(primary["constrained_columns"])
-    unique = inspector.get_unique_constraints(name.name, name.schema)
-    constraints = {str(key["name"]): tuple(key["column_names"]) for key in unique if key["name"]}
-    if name_of_primary := primary.get("name") or dialect.unnamed_primary_key:
-        constraints[str(name_of_primary)] = primary_key
+def read_table(inspector: Inspector, dialect: Dialect, name: TableName) -> Table | None:
+    """One table with its columns and keys; None when it is gone."""
+    return _read_tables(inspector, dialect, [name]).get(name.key)
+
+
+def read_tables(inspector: Inspector, dialect: Dialect, names: Sequence[TableName]) -> dict[str, Table]:
+    """Tables with their columns and keys, by key: those that are there and can be described.
+
+    What the database cannot describe, such as a view of what is gone, is found by halves and costs only itself.
+    """
+    try:
+        return _read_tables(inspector, dialect, names)
+    except DBAPIError as error:
+        diagnosis = dialect.diagnose(cast("BaseException", error.orig))
+        if diagnosis is None or diagnosis.failure not in INDESCRIBABLE:
+            raise
+    if len(names) == 1:
+        return {}
+    middle = len(names) // 2
+    return read_tables(inspector, dialect, names[:middle]) | read_tables(inspector, dialect, names[middle:])
+
+
+def _read_tables(inspector: Inspector, dialect: Dialect, names: Sequence[TableName]) -> dict[str, Table]:
+    by_schema: defaultdict[str | None, dict[str, TableName]] = defaultdict(dict)
+    for name in names:
+        by_schema[name.schema][name.name] = name
+    found: dict[str, Table] = {}
+    for schema, wanted in by_schema.items():
+        for name, reflected in dialect.tables(inspector, schema, list(wanted)).items():
+            found[wanted[name].key] = _table(inspector, dialect, wanted[name], reflected)
+    return found
+
+
+def _table(inspector: Inspector, dialect: Dialect, name: TableName, reflected: Reflected) -> Table:
     table = sa.Table(name.name, sa.MetaData(), schema=name.schema)
     columns: dict[str, Column] = {}
-    for found in dialect.columns(inspector, name.name, name.schema):
-        column = _column(found, inspector, dialect, primary_key=found["name"] in primary_key)
+    for found in reflected.columns:
+        column = _column(found, inspector, dialect, primary_key=found["name"] in reflected.primary_key)
         table.append_column(cast("sa.Column[Any]", column.sql))
         columns[column.name] = column
-    unique_keys = tuple(tuple(key["column_names"]) for key in unique)
-    return Table(name, columns, primary_key, unique_keys, constraints, table)
+    return Table(name, columns, reflected.primary_key, tuple(reflected.unique_keys), dict(reflected.constraints), table)
 
 
 def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, primary_key: bool) -> Column:
@@ -172,6 +206,15 @@ def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, p
             server_default=sa.FetchedValue() if given else None,
         ),
     )
+
+
+def read_estimates(inspector: Inspector, dialect: Dialect, schemas: Sequence[str]) -> dict[str, int]:
+    """How many rows the engine believes that which table has, by key."""
+    return {
+        table_key(schema, name): rows
+        for schema in read_schemas(inspector, schemas)
+        for name, rows in dialect.row_estimates(inspector, schema).items()
+    }
 
 
 def read_references(inspector: Inspector, dialect: Dialect, schemas: Sequence[str]) -> tuple[ForeignKey, ...]:

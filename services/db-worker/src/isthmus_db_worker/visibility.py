@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from isthmus.errors import NotAllowed, NotFound, near
-from isthmus.grants import Access
+from isthmus.grants import Access, Granted
 from isthmus.tools import Call
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.database import Database
@@ -64,7 +64,7 @@ class Sight:
             raise Unseen
         key = view.table.key
         if key not in self._relations:
-            followed = [r for r in self._references if key in (r.table, r.to_table) and self._follows(r)]
+            followed = [r for r in self._references if key in (r.table, r.to_table) and follows(self._call.granted, r)]
             self._relations[key] = relations_of(key, view.columns, followed)
         return self._relations[key]
 
@@ -84,13 +84,15 @@ class Sight:
         """All that was looked at."""
         return Seen(tuple(view.table for view in self._views.values()), self._references)
 
-    def _follows(self, key: ForeignKey) -> bool:
-        """Both tables must be the caller's to read, and the columns that join them neither hidden nor masked."""
-        for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
-            access = self._call.granted.access("read", table)
-            if access is None or any(access.hides(table, name) or access.masks(table, name) for name in columns):
-                return False
-        return True
+
+def follows(granted: Granted, key: ForeignKey) -> bool:
+    """Whether a path may lead along it: both tables must be the caller's to read, and the columns that join them
+    neither hidden nor masked."""
+    for table, columns in ((key.table, key.columns), (key.to_table, key.to_columns)):
+        access = granted.access("read", table)
+        if access is None or any(access.hides(table, name) or access.masks(table, name) for name in columns):
+            return False
+    return True
 
 
 async def visible_tables(call: Call[Database]) -> dict[str, TableName]:
@@ -152,7 +154,7 @@ def who(call: Call[Database]) -> Hashable:
 async def _view(call: Call[Database], name: TableName, action: str, access: Access, *, again: bool = False) -> View:
     table = await call.source.handle.catalog.table(name, again=again)
     if table is None:
-        raise NotFound(f"There is no table {name.key} any more.")
+        raise NotFound(f"There is no table {name.key} any more, or the database cannot describe it.")
     views = call.source.handle.views
     key = (who(call), action, name.key)
     if (view := views.get(key)) is None or view.table is not table:

@@ -9,8 +9,10 @@ from isthmus.errors import ConfigurationError
 from isthmus.tools import Tool
 from isthmus.worker import Source, Worker, define_tool
 from isthmus_db_worker import completing, prompts, resources
+from isthmus_db_worker.data_model import get_data_model
 from isthmus_db_worker.database import Database, Limits
 from isthmus_db_worker.describing import describe_table, list_tables
+from isthmus_db_worker.meanings import Meanings
 from isthmus_db_worker.querying import query_table
 from isthmus_db_worker.running_sql import run_sql
 from isthmus_db_worker.saved_queries import query_tool
@@ -22,6 +24,7 @@ def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Data
     """A worker for these databases. Raises ConfigurationError for a name or a URL that cannot be."""
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # it repeats what callers wrote
     worker = Worker[Database]("db", argument="database", objects=True)
+    worker.tool(scope="data:read", action="read", read_only=True)(get_data_model)
     worker.tool(scope="data:read", action="read", read_only=True)(list_tables)
     worker.tool(scope="data:read", action="read", read_only=True)(describe_table)
     worker.tool(scope="data:read", action="read", read_only=True)(query_table)
@@ -57,7 +60,7 @@ def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
     if settings.schemas and url.get_backend_name() == "sqlite":
         raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
     limits = Limits(settings.max_rows, settings.max_bytes, settings.max_seconds)
-    database = Database.at(url, settings.limit, settings.schemas, limits)
+    database = Database.at(url, settings.limit, settings.schemas, Meanings(name, settings.semantics), limits)
     return Source(
         name,
         database,

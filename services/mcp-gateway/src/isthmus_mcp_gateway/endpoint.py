@@ -36,8 +36,8 @@ Context = ServerRequestContext[Any, Request]
 M = TypeVar("M", bound=pydantic.BaseModel)
 
 INSTRUCTIONS = (
-    "Databases and files of this organisation. Begin with list_sources; then list_tables and describe_table before you "
-    "query, list_files before you read. A result that was cut says so and how to go on."
+    "Databases and files of this organisation. Begin with list_sources; then get_data_model before you query, "
+    "list_files before you read. A result that was cut says so and how to go on."
 )
 
 

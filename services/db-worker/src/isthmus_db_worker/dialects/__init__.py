@@ -6,7 +6,7 @@ A Dialect as it stands here suits any engine that SQLAlchemy knows; the modules 
 import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
 from typing import Any, cast
@@ -92,16 +92,25 @@ class Diagnosis:
     """The name of the constraint that it is about, where the driver tells."""
 
 
+@dataclass(frozen=True)
+class Reflected:
+    """A table or view in the words of SQLAlchemy's inspector."""
+
+    columns: Sequence[ReflectedColumn]
+    primary_key: tuple[str, ...] = ()
+    unique_keys: Sequence[tuple[str, ...]] = ()
+    constraints: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Name of a primary or unique key, where errors name it → its columns."""
+
+
 class Dialect:
     """How a worker deals with one engine."""
 
+    errors: tuple[type[Exception], ...] = ()
+    """The driver's own, where a runner uses it without SQLAlchemy around it."""
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
-    sqlglot = ""
-    """What sqlglot calls it; empty: callers cannot run SQL of their own there."""
-    unnamed_primary_key: str | None = None
-    """What errors call a primary key that has no name."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
@@ -139,9 +148,27 @@ class Dialect:
         del error
         return None
 
-    def columns(self, inspector: Inspector, table: str, schema: str | None) -> list[ReflectedColumn]:
-        """The columns of a table or view. Raises NoSuchTableError."""
-        return inspector.get_columns(table, schema)
+    def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
+        """Tables and views of one schema by name, in a handful of statements; what is gone is left out."""
+        options: dict[str, Any] = {"filter_names": names, "kind": ObjectKind.ANY, "scope": ObjectScope.ANY}
+        columns = inspector.get_multi_columns(schema, **options)
+        primary = inspector.get_multi_pk_constraint(schema, **options)
+        unique = inspector.get_multi_unique_constraints(schema, **options)
+        found: dict[str, Reflected] = {}
+        for (place, name), described in columns.items():
+            keys = unique.get((place, name), [])
+            named = {key["name"]: tuple(key["column_names"]) for key in keys if key["name"]}
+            key = primary.get((place, name))
+            primary_key = tuple(key["constrained_columns"]) if key else ()
+            if key and (name_of_key := key.get("name")):
+                named[name_of_key] = primary_key
+            found[name] = Reflected(described, primary_key, [tuple(k["column_names"]) for k in keys], named)
+        return found
+
+    def row_estimates(self, inspector: Inspector, schema: str | None) -> dict[str, int]:
+        """How many rows the engine's statistics say that which table has; asks no table itself."""
+        del inspector, schema
+        return {}
 
     def comments(self, inspector: Inspector, schema: str | None) -> dict[str, str]:
         """What the database says about which of its tables and views."""

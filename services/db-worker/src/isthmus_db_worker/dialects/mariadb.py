@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Untyped, json_path
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Reflected, Untyped, json_path
 from isthmus_db_worker.values import Conversion, JsonValue
 
 CONNECT_SECONDS = 5
@@ -66,8 +67,27 @@ COMPLAINTS = (1052, 1054, 1055, 1056, 1060, 1066, 1111, 1140, 1222, 1235, 1241, 
 """Errors about names, the grouping and the number of columns. That of the syntax repeats the statement."""
 
 _DATABASE = re.compile(r"^FUNCTION [^ ]*\.")
+PRIMARY = "PRIMARY"
+"""What every primary key is called."""
+COLUMNS = """
+select table_name, column_name, column_type, is_nullable, column_default, extra, generation_expression, column_comment
+from information_schema.columns where table_schema = :schema and table_name in :names
+order by table_name, ordinal_position
+"""
+KEYS = """
+select table_name, index_name, column_name from information_schema.statistics
+where table_schema = :schema and table_name in :names and non_unique = 0 order by table_name, index_name, seq_in_index
+"""
+CHECKS = """
+select table_name, check_clause from information_schema.check_constraints
+where constraint_schema = :schema and table_name in :names
+"""
+
 _QUOTED = re.compile(r"'([^']*)'")
 _JSON_CHECK = re.compile(r"json_valid\(`(.+)`\)", re.IGNORECASE)
+_TYPE = re.compile(r"(\w+)(?:\((.*)\))?(.*)", re.DOTALL)
+_WORD = re.compile(r"'(?:[^']|'')*'")
+_NUMBER = re.compile(r"\d+")
 _TIME = re.compile(r"-?\d{1,3}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?")
 
 
@@ -178,8 +198,6 @@ BOOLEAN = Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean
 class MariadbDialect(Dialect):
     """MariaDB and MySQL."""
 
-    sqlglot = "mysql"
-    unnamed_primary_key = "PRIMARY"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (mysql.YEAR, values.INTEGER),
         (mysql.BIT, values.UNSIGNED),
@@ -240,17 +258,34 @@ class MariadbDialect(Dialect):
             return None
         return _DATABASE.sub("FUNCTION ", str(error.args[-1]))
 
-    def columns(self, inspector: Inspector, table: str, schema: str | None) -> list[ReflectedColumn]:
-        """MariaDB's JSON is text with a check; the width of an integer says nothing, but that 1 means a boolean."""
-        found = super().columns(inspector, table, schema)
-        checked = _json_columns(inspector, table, schema)
-        for column in found:
-            kind = column["type"]
-            if column["name"] in checked:
-                column["type"] = mysql.JSON()
-            elif isinstance(kind, sa.Integer) and not _is_boolean(kind):
-                cast("mysql.INTEGER", kind).display_width = None
+    def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
+        """From the information schema, where SQLAlchemy would ask for one table after the other.
+
+        An account that may only read a view learns its columns here as well, which SHOW CREATE does not tell it.
+        """
+        columns: defaultdict[str, list[ReflectedColumn]] = defaultdict(list)
+        known = cast("mysql.dialect", inspector.dialect).ischema_names  # pyright: ignore
+        for table, *described in _ask(inspector, COLUMNS, schema, names=list(names)):
+            columns[table].append(_column(known, *described))
+        _mark_json(inspector, schema, columns)
+        keys: defaultdict[str, defaultdict[str, list[str | None]]] = defaultdict(lambda: defaultdict(list))
+        for table, key, column in _ask(inspector, KEYS, schema, names=list(names)):
+            keys[table][key].append(column)
+        found: dict[str, Reflected] = {}
+        for table, described in columns.items():
+            whole = {name: tuple(filter(None, key)) for name, key in sorted(keys[table].items())}
+            named = {name: key for name, key in whole.items() if len(key) == len(keys[table][name])}
+            unique = [key for name, key in named.items() if name != PRIMARY]
+            found[table] = Reflected(described, named.get(PRIMARY, ()), unique, named)
         return found
+
+    def row_estimates(self, inspector: Inspector, schema: str | None) -> dict[str, int]:
+        """As the engine's statistics have them: InnoDB's may be wrong by half."""
+        query = (
+            "select table_name, table_rows from information_schema.tables where table_schema = :schema "
+            "and table_rows is not null and table_type = 'BASE TABLE'"
+        )
+        return {str(name): int(rows) for name, rows in _ask(inspector, query, schema)}
 
     def comments(self, inspector: Inspector, schema: str | None) -> dict[str, str]:
         """All in one question, where SQLAlchemy would ask for one table after the other."""
@@ -392,21 +427,67 @@ def _is_boolean(kind: TypeEngine[Any]) -> bool:
     )
 
 
-def _json_columns(inspector: Inspector, table: str, schema: str | None) -> set[str]:
-    if not getattr(inspector.dialect, "is_mariadb", False):
-        return set()
-    query = (
-        "select check_clause from information_schema.check_constraints where constraint_schema = :schema "
-        "and table_name = :table"
+def _column(
+    known: Mapping[str, type[Any]], name: str, kind: str, nullable: str, default: str | None, extra: str,
+    expression: str | None, comment: str,
+) -> ReflectedColumn:  # fmt: skip
+    """One row of COLUMNS."""
+    type_ = _type(known, kind)
+    column = ReflectedColumn(
+        name=name,
+        type=type_,
+        nullable=nullable == "YES",
+        default=None if default == "NULL" else default,
+        comment=comment or None,
     )
-    checks = [_JSON_CHECK.fullmatch(str(row[0])) for row in _ask(inspector, query, schema, table=table)]
-    return {check.group(1) for check in checks if check}
+    if isinstance(type_, sa.Integer):
+        column["autoincrement"] = "auto_increment" in extra
+    if expression:
+        column["computed"] = {"sqltext": expression}
+    return column
 
 
-def _ask(inspector: Inspector, query: str, schema: str | None, **parameters: str) -> Sequence[Sequence[Any]]:
+def _type(known: Mapping[str, type[Any]], text: str) -> TypeEngine[Any]:
+    """The type that the server writes as `decimal(10,2) unsigned`. The width of an integer says nothing, but that of a
+    boolean."""
+    match = cast("re.Match[str]", _TYPE.match(text))
+    word, inner, rest = match.group(1), match.group(2), match.group(3)
+    kind = known.get(word, sa.types.NullType)
+    if issubclass(kind, mysql.ENUM | mysql.SET):
+        words = [part[1:-1].replace("''", "'") for part in _WORD.findall(inner or "")]
+        bitwise = {"retrieve_as_bitwise": True} if issubclass(kind, mysql.SET) and "" in words else {}
+        return kind(*words, **bitwise)
+    numbers = [int(number) for number in _NUMBER.findall(inner or "")]
+    if issubclass(kind, sa.DateTime | sa.Time):
+        return cast("Callable[..., TypeEngine[Any]]", kind)(fsp=numbers[0] if numbers else None)
+    options = {word: True for word in ("unsigned", "zerofill") if word in rest}
+    found = kind(*numbers, **options)
+    if isinstance(found, sa.Integer) and not _is_boolean(found):
+        cast("mysql.INTEGER", found).display_width = None
+    return found
+
+
+def _mark_json(inspector: Inspector, schema: str | None, columns: Mapping[str, list[ReflectedColumn]]) -> None:
+    """MariaDB's JSON is a long text with a check."""
+    texts = {table for table, found in columns.items() if any(isinstance(c["type"], mysql.LONGTEXT) for c in found)}
+    if not texts or not getattr(inspector.dialect, "is_mariadb", False):
+        return
+    checked: set[tuple[str, str]] = set()
+    for table, clause in _ask(inspector, CHECKS, schema, names=sorted(texts)):
+        if check := _JSON_CHECK.fullmatch(str(clause)):
+            checked.add((table, check.group(1).replace("``", "`")))
+    for table, found in columns.items():
+        for column in found:
+            if (table, column["name"]) in checked:
+                column["type"] = mysql.JSON()
+
+
+def _ask(inspector: Inspector, query: str, schema: str | None, **parameters: list[str]) -> Sequence[Sequence[Any]]:
+    """The rows; a parameter is a list for `in`."""
     connection = cast("sa.Connection", inspector.bind)
     bound = {"schema": schema or inspector.default_schema_name, **parameters}
-    return [tuple(row) for row in connection.execute(sa.text(query), bound)]
+    lists = [cast("sa.BindParameter[Any]", sa.bindparam(name, expanding=True)) for name in parameters]
+    return [tuple(row) for row in connection.execute(sa.text(query).bindparams(*lists), bound)]
 
 
 DIALECT = MariadbDialect()

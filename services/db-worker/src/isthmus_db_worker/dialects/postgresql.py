@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.adapt import AdaptersMap
 from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy import event
@@ -104,9 +105,9 @@ class _Timestamptz(TimestamptzLoader):
 class PostgresqlDialect(Dialect):
     """PostgreSQL."""
 
-    sqlglot = "postgres"
     has_materialized_views = True
     nulls_sort_high = True
+    errors: tuple[type[Exception], ...] = (psycopg.Error,)
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (INTERVAL, values.DURATION),
         *values.CONVERSIONS,
@@ -114,8 +115,7 @@ class PostgresqlDialect(Dialect):
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """The server itself refuses to write on a read-only connection."""
-        options = {name: value for name, value in CONNECT_OPTIONS.items() if name not in url.query}
-        engine = self._engine(url, size, read_only=read_only, connect_args=options)
+        engine = self._engine(url, size, read_only=read_only, connect_args=connect_options(url))
 
         def set_up(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
             del entry
@@ -127,7 +127,7 @@ class PostgresqlDialect(Dialect):
     def limit_statement(self, connection: Connection, seconds: int) -> str:
         """For reads and writes."""
         del connection
-        return f"set session statement_timeout = '{seconds}s'"
+        return limit_statement(seconds)
 
     def interrupt(self, connection: DBAPIConnection) -> None:
         """Asks the server over a connection of its own; a server that is gone has stopped anyway."""
@@ -136,9 +136,11 @@ class PostgresqlDialect(Dialect):
 
     def diagnose(self, error: BaseException) -> Diagnosis | None:
         """By SQLSTATE; the driver's own errors have none."""
-        if not isinstance(error, psycopg.Error) or (state := error.sqlstate) is None:
+        if not isinstance(error, psycopg.Error):
+            return None
+        if (state := error.sqlstate) is None:
             refused = isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
-            return Diagnosis(Failure.VALUE) if refused else None
+            return Diagnosis(Failure.VALUE if refused else Failure.UNREACHABLE)
         failure = next((FAILURES[state[:n]] for n in (5, 3, 2) if state[:n] in FAILURES), Failure.OTHER)
         column = error.diag.column_name
         return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
@@ -157,6 +159,16 @@ class PostgresqlDialect(Dialect):
             schema, scope=ObjectScope.ANY, postgresql_ignore_search_path=schema is None
         )
         return [(name, key) for (_, name), keys in found.items() for key in keys]
+
+    def row_estimates(self, inspector: Inspector, schema: str | None) -> dict[str, int]:
+        """As the last ANALYZE or VACUUM found them."""
+        query = (
+            "select relname, reltuples from pg_catalog.pg_class join pg_catalog.pg_namespace n on n.oid = relnamespace "
+            "where n.nspname = :schema and relkind in ('r', 'p', 'm', 'f') and reltuples >= 0"
+        )
+        bound = {"schema": schema or inspector.default_schema_name}
+        rows = cast("Connection", inspector.bind).execute(sa.text(query), bound)
+        return {str(name): int(tuples) for name, tuples in rows}
 
     def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
         """`#>>`, which json and jsonb have."""
@@ -197,21 +209,38 @@ def _keys(path: Sequence[str]) -> sa.ColumnElement[Any]:
     return sa.cast(postgresql.array([sa.literal(key, sa.Text()) for key in path]), postgresql.ARRAY(sa.Text()))
 
 
-def _set_up(connection: psycopg.Connection, *, read_only: bool) -> None:
-    adapters = connection.adapters
-    adapters.register_loader("date", _Date)
-    adapters.register_loader("timestamp", _Timestamp)
-    adapters.register_loader("timestamptz", _Timestamptz)
-    adapters.register_loader("interval", TextLoader)
+def connect_options(url: URL) -> dict[str, str]:
+    """What libpq is told where the URL does not say otherwise."""
+    return {name: value for name, value in CONNECT_OPTIONS.items() if name not in url.query}
+
+
+def limit_statement(seconds: int) -> str:
+    """What sets the limit of every statement after it."""
+    return f"set session statement_timeout = '{seconds}s'"
+
+
+def session_settings(*, read_only: bool) -> str:
+    """What every connection begins with."""
     settings = (
         f"set session idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
         "set session timezone = 'UTC'; set session datestyle = 'ISO'; set session intervalstyle = 'iso_8601'"
     )
-    if read_only:
-        settings += "; set session characteristics as transaction read only"
+    return settings + "; set session characteristics as transaction read only" * read_only
+
+
+def register_loaders(adapters: AdaptersMap) -> None:
+    """How values come that Python's own types cannot hold."""
+    adapters.register_loader("date", _Date)
+    adapters.register_loader("timestamp", _Timestamp)
+    adapters.register_loader("timestamptz", _Timestamptz)
+    adapters.register_loader("interval", TextLoader)
+
+
+def _set_up(connection: psycopg.Connection, *, read_only: bool) -> None:
+    register_loaders(connection.adapters)
     autocommit = connection.autocommit
     connection.autocommit = True
-    connection.execute(settings.encode())
+    connection.execute(session_settings(read_only=read_only).encode())
     connection.autocommit = autocommit
 
 

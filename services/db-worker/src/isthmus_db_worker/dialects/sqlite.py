@@ -4,9 +4,12 @@ A column holds whatever was stored, whatever its declared type says. So values a
 dates, times and moments are the text (or number) that is stored, in the form that SQLite's own functions write.
 """
 
+import json
+import re
 import sqlite3
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, cast
@@ -14,14 +17,15 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.dialects.sqlite.base import ischema_names
+from sqlalchemy.engine import URL, Connection, Engine, Inspector
+from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedColumn, ReflectedForeignKeyConstraint
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Untyped, json_path
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Reflected, Untyped, json_path
 from isthmus_db_worker.values import Conversion, JsonValue
 
 BUSY_SECONDS = 5
@@ -63,6 +67,41 @@ COMPLAINTS = (
 """How errors about a statement begin, which hold names of it alone."""
 LONGEST_VALUE = 64_000_000
 """Bytes that one value may have in a read: SQLite works within this process."""
+
+
+COLUMNS = """
+select t.name, c.hidden, c.pk, c.name, c.type, c."notnull", c.dflt_value
+from sqlite_master t join pragma_table_xinfo(t.name) c
+where t.type in ('table', 'view') and t.name in (select value from json_each(:names)) and c.hidden <> 1
+order by t.name, c.cid
+"""
+UNIQUE_KEYS = """
+select t.name, i.name, c.name
+from sqlite_master t join pragma_index_list(t.name) i on i.origin = 'u' join pragma_index_info(i.name) c
+where t.type = 'table' and t.name in (select value from json_each(:names))
+order by t.name, i.seq desc, c.seqno
+"""
+FOREIGN_KEYS = """
+select t.name, f.id, f."from", coalesce(o.name, f."table"), coalesce(c.name, f."to")
+from sqlite_master t join pragma_foreign_key_list(t.name) f
+left join sqlite_master o on o.type = 'table' and o.name = f."table" collate nocase
+left join pragma_table_info(o.name) c on c.name = f."to" collate nocase or (f."to" is null and c.pk = f.seq + 1)
+where t.type = 'table' and coalesce(c.name, f."to") is not null order by t.name, f.id desc, f.seq
+"""
+
+KNOWN = cast("dict[str, type[Any]]", ischema_names)
+"""The types that SQLAlchemy knows by name."""
+COMPUTED = (2, 3)
+"""What SQLite calls the hiddenness of generated columns."""
+AFFINITIES: tuple[tuple[str, type[Any]], ...] = (
+    ("INT", sa.INTEGER), ("CHAR", sa.TEXT), ("CLOB", sa.TEXT), ("TEXT", sa.TEXT), ("BLOB", sa.types.NullType),
+    ("REAL", sa.REAL), ("FLOA", sa.REAL), ("DOUB", sa.REAL),
+)  # fmt: skip
+"""SQLite's rules for declared types that are none of SQLAlchemy's, in their order."""
+
+_DECLARED = re.compile(r"([\w ]+)(\(.*?\))?")
+_GENERATED = re.compile(r"GENERATED|ALWAYS")
+_NUMBER = re.compile(r"\d+")
 
 
 def _stored_moment(value: JsonValue) -> object:
@@ -116,7 +155,6 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteDialect(Dialect):
     """SQLite."""
 
-    sqlglot = "sqlite"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (sa.Boolean, Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)),
         (sa.Numeric, Conversion(values.DECIMAL.noun, _stored_decimal, _present_decimal)),
@@ -169,6 +207,53 @@ class SqliteDialect(Dialect):
         """Those of its plain errors that are about the statement."""
         return str(error) if isinstance(error, sqlite3.Error) and str(error).startswith(COMPLAINTS) else None
 
+    def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
+        """From SQLite's functions for its pragmas, where SQLAlchemy would ask for one table after the other."""
+        del schema
+        columns: defaultdict[str, list[ReflectedColumn]] = defaultdict(list)
+        keys: defaultdict[str, dict[int, str]] = defaultdict(dict)
+        for table, hidden, place, *described in _ask(inspector, COLUMNS, names):
+            column = _column(*described, computed=hidden in COMPUTED)
+            columns[table].append(column)
+            if place:
+                keys[table][place] = column["name"]
+        unique: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for table, index, column in _ask(inspector, UNIQUE_KEYS, names):
+            unique[table, index].append(column)
+        of_table: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for (table, _), key in unique.items():
+            of_table[table].append(tuple(key))
+        return {
+            table: Reflected(found, tuple(keys[table][place] for place in sorted(keys[table])), of_table[table])
+            for table, found in columns.items()
+        }
+
+    def foreign_keys(
+        self, inspector: Inspector, schema: str | None
+    ) -> Iterable[tuple[str, ReflectedForeignKeyConstraint]]:
+        """All in one question; tables and columns in the letters of their own definition, whoever points at them how.
+
+        A foreign key that names no columns points at the primary key.
+        """
+        del schema
+        keys: dict[tuple[str, int], ReflectedForeignKeyConstraint] = {}
+        for table, number, column, to_table, to_column in _ask(inspector, FOREIGN_KEYS):
+            empty = ReflectedForeignKeyConstraint(
+                name=None, constrained_columns=[], referred_schema=None, referred_table=to_table, referred_columns=[]
+            )
+            key = keys.setdefault((table, number), empty)
+            key["constrained_columns"].append(column)
+            key["referred_columns"].append(to_column)
+        return [(table, key) for (table, _), key in keys.items()]
+
+    def row_estimates(self, inspector: Inspector, schema: str | None) -> dict[str, int]:
+        """As the last ANALYZE found them."""
+        del schema
+        if not _ask(inspector, "select 1 from sqlite_master where name = 'sqlite_stat1'"):
+            return {}
+        query = "select tbl, max(cast(stat as integer)) from sqlite_stat1 where stat is not null group by tbl"
+        return {str(table): int(rows) for table, rows in _ask(inspector, query)}
+
     def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
         """json_extract, which says 1 and 0 for true and false."""
         kind, found = sa.func.json_type(document, json_path(path)), sa.func.json_extract(document, json_path(path))
@@ -200,6 +285,30 @@ class SqliteDialect(Dialect):
         """Only those types stay that do nothing to a value."""
         plain = (sa.Integer, sa.Float, sa.String)
         return reflected if isinstance(reflected, plain) and not isinstance(reflected, sa.Enum) else Untyped()
+
+
+def _column(name: str, declared: str, required: int, default: str | None, *, computed: bool) -> ReflectedColumn:
+    """One row of COLUMNS."""
+    column = ReflectedColumn(name=name, type=_type(declared), nullable=not required, default=default)
+    if computed:
+        column["computed"] = {"sqltext": ""}
+    return column
+
+
+def _type(declared: str) -> TypeEngine[Any]:
+    """The type that a column is declared with, else one of the same affinity."""
+    match = _DECLARED.match(_GENERATED.sub("", declared.upper()).strip())
+    words, inner = (match.group(1).rstrip(), match.group(2)) if match else ("", None)
+    affinity = next((kind for part, kind in AFFINITIES if part in words), sa.NUMERIC) if words else sa.types.NullType
+    kind = KNOWN.get(words, affinity)
+    numbers = _NUMBER.findall(inner or "") if issubclass(kind, sa.String | sa.Numeric) else ()
+    return cast("Callable[..., TypeEngine[Any]]", kind)(*map(int, numbers))
+
+
+def _ask(inspector: Inspector, query: str, names: Sequence[str] | None = None) -> Sequence[Sequence[Any]]:
+    """The rows; `:names` is a JSON array."""
+    bound = {} if names is None else {"names": json.dumps(names)}
+    return [tuple(row) for row in cast("Connection", inspector.bind).execute(sa.text(query), bound)]
 
 
 def _check_references(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -1,0 +1,103 @@
+"""Runs reads of PostgreSQL on the event loop, over psycopg's asynchronous connections: no thread has to be woken.
+
+The driver is the same as in the threads, so a URL means the same and so does every value.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from sqlalchemy.engine import URL
+
+from isthmus_db_worker.dialects import Dialect, postgresql
+from isthmus_db_worker.runner import ThreadRunner
+from isthmus_db_worker.statements import Compiled, Row, Statement, Values
+
+CANCEL_SECONDS = 5.0
+
+
+class Opened:
+    """A connection, with the time limit that it has now."""
+
+    def __init__(self, connection: AsyncConnection[tuple[object, ...]]) -> None:
+        self.connection = connection
+        self.limit = 0
+
+    async def run(self, compiled: Compiled, values: Values, left: float) -> list[Row]:
+        """All rows. The statement ends by itself after the seconds that are left."""
+        if self.limit != (whole := max(1, math.ceil(left))):
+            await self.connection.execute(postgresql.limit_statement(whole).encode())
+            self.limit = whole
+        cursor = await self.connection.execute(compiled.text.encode(), compiled.parameters(values))
+        codes = [column.type_code for column in cursor.description or ()]
+        return list(compiled.rows(await cursor.fetchall(), codes))
+
+
+class PostgresqlRunner(ThreadRunner):
+    """As ThreadRunner, but for reads. Its callers are no more than it has connections."""
+
+    def __init__(self, url: URL, dialect: Dialect, size: int, longest: float = math.inf) -> None:
+        super().__init__(url, dialect, size, longest)
+        self._idle: list[Opened] = []
+
+    async def read(
+        self, statement: Statement, take: Callable[[Row], bool], seconds: float, values: Values | None = None
+    ) -> None:
+        """Gives row by row to `take` until that returns True. A read that is cancelled is stopped in the server."""
+        compiled = statement.compiled(self.engine(read_only=True).dialect)
+        if not compiled.is_final:
+            await super().read(statement, take, seconds, values)
+            return
+        end = time.monotonic() + min(seconds, self.longest)
+        for row in await self._rows(compiled, values or {}, end):
+            if take(row):
+                return
+
+    def close(self) -> None:
+        """Gives up threads and connections."""
+        for opened in self._idle:
+            opened.connection.pgconn.finish()
+        self._idle.clear()
+        super().close()
+
+    async def _rows(self, compiled: Compiled, values: Values, end: float) -> list[Row]:
+        while True:
+            kept = self._idle.pop() if self._idle else None
+            opened = kept or await self._open()
+            try:
+                rows = await opened.run(compiled, values, end - time.monotonic())
+            except psycopg.Error:
+                if kept is None or not opened.connection.broken:
+                    raise
+                continue  # the server went away while nobody asked it; the next one may be a new one
+            finally:
+                await self._give_back(opened)
+            return rows
+
+    async def _open(self) -> Opened:
+        engine = self.engine(read_only=True)
+        _, options = engine.dialect.create_connect_args(self.url)
+        given: dict[str, Any] = {**postgresql.connect_options(self.url), **options}
+        connection = await AsyncConnection.connect(autocommit=True, **given)
+        try:
+            postgresql.register_loaders(connection.adapters)
+            await connection.execute(postgresql.session_settings(read_only=True).encode())
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        return Opened(cast("AsyncConnection[tuple[object, ...]]", connection))
+
+    async def _give_back(self, opened: Opened) -> None:
+        """A connection on which nothing runs any more is kept. Another is thrown away: a late signal may hit it."""
+        connection = opened.connection
+        if connection.info.transaction_status is TransactionStatus.IDLE:
+            self._idle.append(opened)
+            return
+        with suppress(psycopg.Error):
+            await connection.cancel_safe(timeout=CANCEL_SECONDS)
+        connection.pgconn.finish()
