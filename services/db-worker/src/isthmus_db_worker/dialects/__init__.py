@@ -143,11 +143,6 @@ class Dialect:
         del error
         return None
 
-    def complaint(self, error: BaseException) -> str | None:
-        """What the engine says about the text of a statement; None: what it says could hold values, too."""
-        del error
-        return None
-
     def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
         """Tables and views of one schema by name, in a handful of statements; what is gone is left out."""
         options: dict[str, Any] = {"filter_names": names, "kind": ObjectKind.ANY, "scope": ObjectScope.ANY}
@@ -169,6 +164,11 @@ class Dialect:
         """How many rows the engine's statistics say that which table has; asks no table itself."""
         del inspector, schema
         return {}
+
+    def complaint(self, error: BaseException) -> str | None:
+        """What the engine says about the text of a statement; None: what it says could hold values, too."""
+        del error
+        return None
 
     def comments(self, inspector: Inspector, schema: str | None) -> dict[str, str]:
         """What the database says about which of its tables and views."""

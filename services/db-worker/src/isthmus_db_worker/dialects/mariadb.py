@@ -63,10 +63,6 @@ FAILURES = {
 """By error number; 0 is PyMySQL's for a connection that is closed."""
 _FAILURE_OF = {number: failure for failure, numbers in FAILURES.items() for number in numbers}
 
-COMPLAINTS = (1052, 1054, 1055, 1056, 1060, 1066, 1111, 1140, 1222, 1235, 1241, 1247, 1248, 1305, 1582, 1630, 4015)
-"""Errors about names, the grouping and the number of columns. That of the syntax repeats the statement."""
-
-_DATABASE = re.compile(r"^FUNCTION [^ ]*\.")
 PRIMARY = "PRIMARY"
 """What every primary key is called."""
 COLUMNS = """
@@ -83,6 +79,10 @@ select table_name, check_clause from information_schema.check_constraints
 where constraint_schema = :schema and table_name in :names
 """
 
+COMPLAINTS = (1052, 1054, 1055, 1056, 1060, 1066, 1111, 1140, 1222, 1235, 1241, 1247, 1248, 1305, 1582, 1630, 4015)
+"""Errors about names, the grouping and the number of columns. That of the syntax repeats the statement."""
+
+_DATABASE = re.compile(r"^FUNCTION [^ ]*\.")
 _QUOTED = re.compile(r"'([^']*)'")
 _JSON_CHECK = re.compile(r"json_valid\(`(.+)`\)", re.IGNORECASE)
 _TYPE = re.compile(r"(\w+)(?:\((.*)\))?(.*)", re.DOTALL)
@@ -252,12 +252,6 @@ class MariadbDialect(Dialect):
             return Diagnosis(failure, (quoted[0],))
         return Diagnosis(failure)
 
-    def complaint(self, error: BaseException) -> str | None:
-        """By error number."""
-        if not isinstance(error, pymysql.Error) or not error.args or error.args[0] not in COMPLAINTS:
-            return None
-        return _DATABASE.sub("FUNCTION ", str(error.args[-1]))
-
     def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
         """From the information schema, where SQLAlchemy would ask for one table after the other.
 
@@ -278,6 +272,12 @@ class MariadbDialect(Dialect):
             unique = [key for name, key in named.items() if name != PRIMARY]
             found[table] = Reflected(described, named.get(PRIMARY, ()), unique, named)
         return found
+
+    def complaint(self, error: BaseException) -> str | None:
+        """By error number."""
+        if not isinstance(error, pymysql.Error) or not error.args or error.args[0] not in COMPLAINTS:
+            return None
+        return _DATABASE.sub("FUNCTION ", str(error.args[-1]))
 
     def row_estimates(self, inspector: Inspector, schema: str | None) -> dict[str, int]:
         """As the engine's statistics have them: InnoDB's may be wrong by half."""

@@ -203,10 +203,6 @@ class SqliteDialect(Dialect):
             failure = Failure.CHANGED
         return Diagnosis(failure or Failure.OTHER, _named_columns(error))
 
-    def complaint(self, error: BaseException) -> str | None:
-        """Those of its plain errors that are about the statement."""
-        return str(error) if isinstance(error, sqlite3.Error) and str(error).startswith(COMPLAINTS) else None
-
     def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
         """From SQLite's functions for its pragmas, where SQLAlchemy would ask for one table after the other."""
         del schema
@@ -253,6 +249,10 @@ class SqliteDialect(Dialect):
             return {}
         query = "select tbl, max(cast(stat as integer)) from sqlite_stat1 where stat is not null group by tbl"
         return {str(table): int(rows) for table, rows in _ask(inspector, query)}
+
+    def complaint(self, error: BaseException) -> str | None:
+        """Those of its plain errors that are about the statement."""
+        return str(error) if isinstance(error, sqlite3.Error) and str(error).startswith(COMPLAINTS) else None
 
     def json_text(self, document: sa.ColumnElement[Any], path: Sequence[str]) -> sa.ColumnElement[str]:
         """json_extract, which says 1 and 0 for true and false."""
