@@ -452,7 +452,7 @@ async def test_parameters_of_a_saved_query_have_types(shop: Shop) -> None:
     assert (await shop.call("typed", from_="2024-01-01T10:00:00", least=20.51, database="shop")).rows == []
     wrongs: list[dict[str, Any]] = [{"above": "x"}, {"least": "ten"}, {"due": "soon"}, {"paid": 1}, {"more": 1}, {}]
     for wrong in wrongs:
-        given = wrong if not wrong else {"from_": "2024-01-01T10:00:00", **wrong}
+        given: dict[str, Any] = {"from_": "2024-01-01T10:00:00", **wrong} if wrong else {}
         assert (await shop.call("typed", **given)).error == "invalid_arguments", wrong
 
 
