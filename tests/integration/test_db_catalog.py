@@ -23,7 +23,7 @@ ODD = {
 create table "odd, ""name"" too" (
   "a ""b" integer primary key, total numeric(10, 2) not null default 1.5, doubled as (total * 2),
   stored text generated always as ('x') stored, flag boolean, body json, "key, too" varchar(20), code text unique,
-  made datetime default current_timestamp, untyped, weird "floating point", big bigint(20), unique (total, flag)
+  made datetime default current_timestamp, untyped, weird "unsigned big int", big bigint(20), unique (total, flag)
 );
 create table pairs ("select" text, two text, primary key (two, "select")) without rowid;
 create table points_back (one text, two text, foreign key (one, two) references PAIRS);

@@ -11,9 +11,10 @@ from isthmus.errors import InvalidArguments, TooLarge, near
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
+from isthmus_db_worker.json_forms import present
 from isthmus_db_worker.rows import FRAME, Rows, size
 from isthmus_db_worker.sql_reading import Sql, read_sql, write_sql
-from isthmus_db_worker.values import JsonValue, present
+from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View
 from isthmus_db_worker.visibility import Unseen, see_table
 

@@ -186,7 +186,7 @@ def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, p
     numbered = cast("bool | Literal['auto']", found.get("autoincrement", "auto"))
     by_default = "identity" in found or (numbered is True and default is None)
     try:
-        written = kind.compile(dialect=inspector.dialect)
+        written = str(kind.compile(dialect=inspector.dialect))  # enumerations have names that msgspec does not take
     except (CompileError, UnsupportedCompilationError):
         written = "unknown"
     return Column(

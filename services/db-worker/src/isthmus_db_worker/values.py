@@ -9,17 +9,19 @@ What a caller sees and sends:
 - durations in ISO 8601 (`P1DT2H`)
 - bytes in base64
 - UUIDs and what else has no form of its own in JSON as the database writes it
-- JSON columns as the JSON that they hold, arrays as arrays
+- JSON columns as the JSON that they hold, digit by digit; arrays as arrays
 - a masked value, null or not, as `***`
+
+docs/databases.md has the table, type by type.
 """
 
 import base64
 import binascii
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 from uuid import UUID
@@ -28,47 +30,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
+from isthmus_db_worker.json_forms import as_is, present, present_json
+
 JsonValue = Any
 """A value as JSON has it: open by nature, so untyped."""
 
 MASK = "***"
-EXACT = 2**53
-"""The largest integer up to which every JSON reader is exact."""
 
 _NUMBER = re.compile(r"[+-]?\d+")
-
-
-def present(value: object) -> JsonValue:
-    """The JSON form of what a driver returned."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return value if -EXACT <= value <= EXACT else str(value)
-        case float():
-            return value if math.isfinite(value) else _not_finite(value)
-        case Decimal():
-            return format(value, "f") if value.is_finite() else _not_finite(float(value))
-        case date() | time():
-            return value.isoformat()
-        case timedelta():
-            return cast("str", msgspec.to_builtins(value))
-        case bytes() | bytearray():
-            return base64.b64encode(value).decode()
-        case memoryview():
-            return base64.b64encode(cast("memoryview[int]", value)).decode()
-        case Mapping():
-            return {str(key): present(item) for key, item in cast("Mapping[object, object]", value).items()}
-        case Sequence() | set() | frozenset():
-            return [present(item) for item in cast("Sequence[object]", value)]
-        case _:
-            return str(value)
-
-
-def _not_finite(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
 
 
 @dataclass(frozen=True)
@@ -90,10 +59,6 @@ def conversion_for(
     """The first conversion whose type fits, with what the type itself restricts."""
     if isinstance(kind, sa.Enum) and kind.enums:
         return _one_of(kind.enums)
-    if isinstance(kind, sa.DateTime) and kind.timezone:
-        return ZONED
-    if isinstance(kind, sa.ARRAY):
-        return _array(conversion_for(cast("TypeEngine[Any]", kind.item_type), conversions))
     return next((conversion for known, conversion in conversions if isinstance(kind, known)), TEXT)
 
 
@@ -123,7 +88,10 @@ def _decimal(value: JsonValue) -> Decimal:
 
 
 def _float(value: JsonValue) -> float:
-    return float(_decimal(value))
+    number = _decimal(value)
+    if math.isinf(floating := float(number)) and number.is_finite():
+        raise ValueError
+    return floating
 
 
 def _boolean(value: JsonValue) -> bool:
@@ -178,7 +146,9 @@ def _one_of(allowed: list[str]) -> Conversion:
     return Conversion(f"one of {shown}", parse)
 
 
-def _array(item: Conversion) -> Conversion:
+def array_of(item: Conversion) -> Conversion:
+    """Lists of what the other one converts, or of lists of it."""
+
     def parse(value: JsonValue) -> object:
         if isinstance(value, list):
             return [None if part is None else parse(part) for part in cast("list[JsonValue]", value)]
@@ -189,7 +159,12 @@ def _array(item: Conversion) -> Conversion:
             raise ValueError  # noqa: TRY004
         return parse(value)
 
-    return Conversion(f"a list, each item {item.noun}", parse_list, comparable=False)
+    def present_list(value: object) -> JsonValue:
+        if isinstance(value, list):
+            return [present_list(part) for part in cast("list[object]", value)]
+        return None if value is None else item.present(value)
+
+    return Conversion(f"a list, each item {item.noun}", parse_list, present_list, comparable=False)
 
 
 def parse_json(value: JsonValue) -> object:
@@ -199,13 +174,6 @@ def parse_json(value: JsonValue) -> object:
 
 def _encode_json(value: JsonValue) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _decode_json(value: object) -> JsonValue:
-    try:
-        return msgspec.json.decode(value) if isinstance(value, str | bytes) else present(value)
-    except msgspec.DecodeError:
-        return present(value)
 
 
 INTEGER = Conversion("a whole number such as 42", _integer)
@@ -222,8 +190,8 @@ DURATION = Conversion("a duration such as 'P1DT2H'", _text)
 BYTES = Conversion("bytes in base64", _bytes)
 IDENTIFIER = Conversion("a UUID", lambda value: UUID(_text(value)))
 JSON_NOUN = "a JSON value"
-JSON = Conversion(JSON_NOUN, parse_json, comparable=False)
-JSON_TEXT = Conversion(JSON.noun, _encode_json, _decode_json, comparable=False)
+JSON = Conversion(JSON_NOUN, parse_json, as_is, comparable=False)
+JSON_TEXT = Conversion(JSON_NOUN, _encode_json, present_json, comparable=False)
 """Where the driver has JSON as text."""
 TEXT = Conversion("text in single quotes", _text)
 

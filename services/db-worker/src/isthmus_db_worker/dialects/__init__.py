@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
@@ -22,7 +22,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus.errors import InvalidArguments
-from isthmus_db_worker.values import CONVERSIONS, Conversion, conversion_for
+from isthmus_db_worker.values import CONVERSIONS, ZONED, Conversion, array_of, conversion_for
 
 MODULES = {
     "mariadb": "isthmus_db_worker.dialects.mariadb",
@@ -40,6 +40,34 @@ class Untyped(UserDefinedType[Any]):
     """Values go to the driver and come from it as they are."""
 
     cache_ok = True
+
+
+class Named(UserDefinedType[Any]):
+    """A type of the engine's own that SQLAlchemy does not know; its values are text."""
+
+    cache_ok = True
+    name = ""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        """Length and character set say nothing here."""
+
+    def get_col_spec(self, **options: Any) -> str:
+        """As the engine writes it."""
+        return self.name.upper()
+
+
+class Incomparable(Named):
+    """One whose values the engine does not compare, or only in part, such as the sizes of two areas."""
+
+    cache_ok = True
+
+
+T = TypeVar("T", bound=type[Named])
+
+
+def named(kind: T, *names: str) -> dict[str, T]:
+    """A class for each name: how SQLAlchemy learns of types (`ischema_names`)."""
+    return {name: cast("T", type(name, (kind,), {"name": name, "cache_ok": True})) for name in names}
 
 
 class Explanation(sa.Executable, ClauseElement):
@@ -112,6 +140,8 @@ class Dialect:
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
+    zoned = ZONED
+    """Moments with a time zone."""
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """An engine with a pool of its own; a read-only one must not be able to write, whatever it is given."""
@@ -210,17 +240,25 @@ class Dialect:
         del connection, select, values
         return None
 
+    def type_names(self, known: dict[str, Any]) -> dict[str, Any]:
+        """The types that columns may be declared with, by name: those that SQLAlchemy knows, and more."""
+        return known
+
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """The type that values of a column are bound and fetched with."""
         return reflected
 
     def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
         """How values of a column look outside."""
+        if isinstance(reflected, sa.ARRAY):
+            return array_of(self.conversion(cast("TypeEngine[Any]", reflected.item_type)))
+        if isinstance(reflected, sa.DateTime) and reflected.timezone:
+            return self.zoned
         return conversion_for(reflected, self.conversions)
 
     def _engine(self, url: URL, size: int, *, read_only: bool, **options: Any) -> Engine:
         """Reads run in autocommit: a single SELECT needs no transaction, and saves its round trips."""
-        return sa.create_engine(
+        engine = sa.create_engine(
             url,
             poolclass=QueuePool,
             pool_size=size,
@@ -231,6 +269,9 @@ class Dialect:
             **({"isolation_level": "AUTOCOMMIT"} if read_only else {}),
             **options,
         )
+        dialect: Any = engine.dialect
+        dialect.ischema_names = self.type_names(getattr(dialect, "ischema_names", {}))
+        return engine
 
 
 def json_path(path: Sequence[str]) -> str:

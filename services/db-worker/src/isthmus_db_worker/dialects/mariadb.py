@@ -6,6 +6,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -23,7 +24,19 @@ from sqlalchemy.sql import operators
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Reflected, Untyped, json_path
+from isthmus_db_worker.dialects import (
+    Diagnosis,
+    Dialect,
+    Explanation,
+    Failure,
+    Incomparable,
+    Named,
+    Reflected,
+    Untyped,
+    json_path,
+    named,
+)
+from isthmus_db_worker.json_forms import as_is, present
 from isthmus_db_worker.values import Conversion, JsonValue
 
 CONNECT_SECONDS = 5
@@ -85,6 +98,7 @@ COMPLAINTS = (1052, 1054, 1055, 1056, 1060, 1066, 1111, 1140, 1222, 1235, 1241, 
 _DATABASE = re.compile(r"^FUNCTION [^ ]*\.")
 _QUOTED = re.compile(r"'([^']*)'")
 _JSON_CHECK = re.compile(r"json_valid\(`(.+)`\)", re.IGNORECASE)
+_INCOMPLETE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,6})?)?")
 _TYPE = re.compile(r"(\w+)(?:\((.*)\))?(.*)", re.DOTALL)
 _WORD = re.compile(r"'(?:[^']|'')*'")
 _NUMBER = re.compile(r"\d+")
@@ -104,6 +118,26 @@ class Single(UserDefinedType[float]):
         """What the column would make of the value, so that the two can meet."""
         del dialect
         return _stored_single
+
+
+class Shape(Incomparable):
+    """A geometry, in the words of WKT."""
+
+    cache_ok = True
+
+    def column_expression(self, colexpr: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+        """As text."""
+        return sa.func.ST_AsText(colexpr)
+
+    def bind_expression(self, bindvalue: sa.BindParameter[str]) -> sa.ColumnElement[str]:
+        """From text."""
+        return sa.func.ST_GeomFromText(bindvalue)
+
+
+NAMES = named(
+    Shape, "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
+    "geometrycollection",
+)  # fmt: skip
 
 
 class Bits(UserDefinedType[int]):
@@ -158,7 +192,7 @@ def _stored_single(value: float | None) -> float | None:
 def _present_single(value: object) -> JsonValue:
     """The fewest digits that mean the stored value."""
     if not isinstance(value, float):
-        return values.present(value)
+        return present(value)
     return next((short for digits in range(6, 10) if _single(short := float(f"{value:.{digits}g}")) == value), value)
 
 
@@ -169,12 +203,26 @@ def _parse_time(value: JsonValue) -> str:
     return value
 
 
+def _or_incomplete(parse: Callable[[JsonValue], object]) -> Callable[[JsonValue], object]:
+    """Takes dates with a year, month or day of zero, too, which Python has not."""
+
+    def read(value: JsonValue) -> object:
+        try:
+            return parse(value)
+        except ValueError:
+            if isinstance(value, str) and _INCOMPLETE.fullmatch(value):
+                return value
+            raise
+
+    return read
+
+
 def _present_utc(value: object) -> JsonValue:
-    return values.present(value.replace(tzinfo=UTC) if isinstance(value, datetime) else value)
+    return present(value.replace(tzinfo=UTC) if isinstance(value, datetime) else value)
 
 
 def _present_boolean(value: object) -> JsonValue:
-    return bool(value) if value in (0, 1) else values.present(value)
+    return bool(value) if value in (0, 1) else present(value)
 
 
 def _some_of(allowed: Sequence[str]) -> Conversion:
@@ -186,10 +234,10 @@ def _some_of(allowed: Sequence[str]) -> Conversion:
             raise ValueError
         return ",".join(word for word in allowed if word in words)
 
-    def present(value: object) -> JsonValue:
-        return value.split(",") if isinstance(value, str) and value else [] if value == "" else values.present(value)
+    def present_words(value: object) -> JsonValue:
+        return value.split(",") if isinstance(value, str) and value else [] if value == "" else present(value)
 
-    return Conversion(f"a list of {', '.join(allowed)}", parse, present)
+    return Conversion(f"a list of {', '.join(allowed)}", parse, present_words)
 
 
 BOOLEAN = Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)
@@ -203,6 +251,10 @@ class MariadbDialect(Dialect):
         (mysql.BIT, values.UNSIGNED),
         (mysql.FLOAT, Conversion(values.FLOAT.noun, values.FLOAT.parse, _present_single)),
         (sa.TIMESTAMP, Conversion(values.ZONED.noun, values.MOMENT.parse, _present_utc)),
+        (sa.DateTime, replace(values.MOMENT, parse=_or_incomplete(values.MOMENT.parse))),
+        (sa.Date, replace(values.DATE, parse=_or_incomplete(values.DATE.parse))),
+        (Shape, Conversion("a shape such as 'POINT(1 2)'", values.TEXT.parse, comparable=False)),
+        (sa.String, replace(values.TEXT, present=as_is)),
         (sa.Time, Conversion(values.TIME.noun, _parse_time)),
         (sa.Uuid, Conversion(values.IDENTIFIER.noun, lambda value: str(UUID(str(value))))),
         (sa.JSON, values.JSON_TEXT),
@@ -268,9 +320,9 @@ class MariadbDialect(Dialect):
         found: dict[str, Reflected] = {}
         for table, described in columns.items():
             whole = {name: tuple(filter(None, key)) for name, key in sorted(keys[table].items())}
-            named = {name: key for name, key in whole.items() if len(key) == len(keys[table][name])}
-            unique = [key for name, key in named.items() if name != PRIMARY]
-            found[table] = Reflected(described, named.get(PRIMARY, ()), unique, named)
+            complete = {name: key for name, key in whole.items() if len(key) == len(keys[table][name])}
+            unique = [key for name, key in complete.items() if name != PRIMARY]
+            found[table] = Reflected(described, complete.get(PRIMARY, ()), unique, complete)
         return found
 
     def complaint(self, error: BaseException) -> str | None:
@@ -345,6 +397,10 @@ class MariadbDialect(Dialect):
             estimated *= float(row["rows"]) * float(row["filtered"] or 100) / 100
         return round(estimated)
 
+    def type_names(self, known: dict[str, Any]) -> dict[str, Any]:
+        """With those that are text to us."""
+        return {**known, **NAMES}
+
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
         """What PyMySQL gives and takes is right as it is, but for a few."""
         if isinstance(reflected, mysql.ENUM | mysql.SET):
@@ -353,6 +409,8 @@ class MariadbDialect(Dialect):
             return Single()
         if isinstance(reflected, mysql.BIT):
             return Bits()
+        if isinstance(reflected, Shape):
+            return reflected
         return reflected if isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Float) else Untyped()
 
     def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
@@ -452,7 +510,7 @@ def _type(known: Mapping[str, type[Any]], text: str) -> TypeEngine[Any]:
     boolean."""
     match = cast("re.Match[str]", _TYPE.match(text))
     word, inner, rest = match.group(1), match.group(2), match.group(3)
-    kind = known.get(word, sa.types.NullType)
+    kind = known.get(word) or named(Named, word)[word]
     if issubclass(kind, mysql.ENUM | mysql.SET):
         words = [part[1:-1].replace("''", "'") for part in _WORD.findall(inner or "")]
         bitwise = {"retrieve_as_bitwise": True} if issubclass(kind, mysql.SET) and "" in words else {}

@@ -1,27 +1,33 @@
 """PostgreSQL, through psycopg 3."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
 import psycopg
+import psycopg.abc
 import sqlalchemy as sa
 from psycopg.adapt import AdaptersMap
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader, TimetzLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL, JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL, JSONB, MONEY, OID, TSVECTOR
+from sqlalchemy.dialects.postgresql.ranges import AbstractRange
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
 from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedForeignKeyConstraint
 from sqlalchemy.engine.reflection import ObjectScope
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.sql import operators
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Untyped
-from isthmus_db_worker.values import Conversion
+from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Incomparable, Named, Untyped, named
+from isthmus_db_worker.json_forms import as_is, present_json
+from isthmus_db_worker.values import Conversion, JsonValue
 
 CONNECT_SECONDS = 5
 CANCEL_SECONDS = 5
@@ -51,7 +57,7 @@ FAILURES = {
     "25006": Failure.FORBIDDEN,
     "42P01": Failure.CHANGED,
     "42703": Failure.CHANGED,
-    "0A000": Failure.CHANGED,
+    "0A000": Failure.VALUE,
     "22": Failure.VALUE,
     "42883": Failure.VALUE,
     "42804": Failure.VALUE,
@@ -67,39 +73,134 @@ FAILURES = {
 
 PLAIN: tuple[type[TypeEngine[Any]], ...] = (
     sa.Boolean, sa.Integer, sa.Float, sa.Numeric, sa.DateTime, sa.Date, sa.Time,
-    sa.Uuid, sa.LargeBinary, sa.JSON, sa.String, sa.ARRAY, INTERVAL,
+    sa.Uuid, sa.LargeBinary, sa.String, INTERVAL,
 )  # fmt: skip
 """The types that SQLAlchemy binds as they are. The server itself reads all others from text."""
 
 
-class _Date(DateLoader):
-    """Python's dates end with the year 9999 and know no infinity: such values stay text, as they come."""
+WRITTEN = (
+    "cidr", "inet", "interval", "int4range", "int8range", "numrange", "daterange", "tsrange",
+    "tstzrange", "int4multirange", "int8multirange", "nummultirange", "datemultirange", "tsmultirange",
+    "tstzmultirange",
+)  # fmt: skip
+"""The types that psycopg would make objects of; they come as the server writes them."""
+
+LISTED = (postgresql.INET, postgresql.CIDR, AbstractRange)
+"""Those of them that SQLAlchemy knows, and psycopg makes lists of."""
+
+NAMES = {
+    **named(Incomparable, "point", "line", "lseg", "box", "path", "polygon", "circle", "xml", "jsonpath"),
+    **named(Named, "pg_lsn", "xid", "xid8", "pg_snapshot"),
+}
+
+_BEYOND = re.compile(
+    r"[+-]?infinity|\d{4,7}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,6})?([+-]\d\d(:\d\d){0,2})?)?( BC)?", re.IGNORECASE
+)
+_MIDNIGHT = re.compile(r"24:00:00(\.0{1,6})?([+-]\d\d(:\d\d){0,2})?")
+
+
+def _or_written(parse: Callable[[JsonValue], object], more: re.Pattern[str]) -> Callable[[JsonValue], object]:
+    """Takes what Python has no value for, too: the server reads that itself."""
+
+    def read(value: JsonValue) -> object:
+        try:
+            return parse(value)
+        except ValueError:
+            if isinstance(value, str) and more.fullmatch(value):
+                return value
+            raise
+
+    return read
+
+
+class _Written:
+    """Dates from year 1 to 9999 and times before 24:00 are Python's; all others stay text, as they come."""
 
     def load(self, data: Any) -> Any:
         try:
-            return super().load(data)
+            return super().load(data)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
         except psycopg.DataError:
             return bytes(data).decode()
 
 
-class _Timestamp(TimestampLoader):
-    """As with dates."""
-
-    def load(self, data: Any) -> Any:
-        try:
-            return super().load(data)
-        except psycopg.DataError:
-            return bytes(data).decode()
+class _Date(_Written, DateLoader): ...
 
 
-class _Timestamptz(TimestamptzLoader):
-    """As with dates."""
+class _Time(_Written, TimeLoader): ...
 
-    def load(self, data: Any) -> Any:
-        try:
-            return super().load(data)
-        except psycopg.DataError:
-            return bytes(data).decode()
+
+class _Timetz(_Written, TimetzLoader): ...
+
+
+class _Timestamp(_Written, TimestampLoader): ...
+
+
+class _Timestamptz(_Written, TimestamptzLoader): ...
+
+
+LOADERS: dict[str, type[psycopg.abc.Loader]] = {
+    "date": _Date,
+    "time": _Time,
+    "timetz": _Timetz,
+    "timestamp": _Timestamp,
+    "timestamptz": _Timestamptz,
+    **dict.fromkeys(WRITTEN, TextLoader),
+}
+
+
+class Money(UserDefinedType[Decimal]):
+    """MONEY, which the server writes as its locale has it: read and written as a decimal."""
+
+    cache_ok = True
+
+    class comparator_factory(UserDefinedType.Comparator[Decimal]):  # noqa: N801  (SQLAlchemy's name for it)
+        """Sorted by what is selected, as DISTINCT wants it."""
+
+        def operate(self, op: operators.OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:
+            if op in (operators.asc_op, operators.desc_op):
+                return op(sa.cast(self.expr, sa.Numeric()), *other, **options)
+            return super().operate(op, *other, **options)
+
+    def column_expression(self, colexpr: sa.ColumnElement[Decimal]) -> sa.ColumnElement[Decimal]:
+        """As a decimal."""
+        return sa.cast(colexpr, sa.Numeric())
+
+    def bind_expression(self, bindvalue: sa.BindParameter[Decimal]) -> sa.ColumnElement[Any]:
+        """From a decimal."""
+        return sa.cast(sa.cast(bindvalue, sa.Numeric()), MONEY())
+
+
+class Document(sa.TypeDecorator[Any]):
+    """JSON and JSONB, which come as text, so that no number in them loses a digit."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """As text."""
+        return sa.cast(column, sa.Text())
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> None:
+        """The text is right as it is."""
+
+
+class Items(sa.TypeDecorator[list[Any]]):
+    """An array of what SQLAlchemy would make objects of, or of what psycopg does not know: that comes as an array of
+    texts, or of what a domain is made of."""
+
+    impl = postgresql.ARRAY
+    cache_ok = True
+
+    def __init__(self, item_type: TypeEngine[Any], fetched: TypeEngine[Any] | None) -> None:
+        super().__init__(item_type)
+        self.fetched = fetched
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """As an array of the other type, if there is one."""
+        return column if self.fetched is None else sa.cast(column, postgresql.ARRAY(self.fetched))
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> None:
+        """The driver's lists are right as they are."""
 
 
 class PostgresqlDialect(Dialect):
@@ -109,9 +210,21 @@ class PostgresqlDialect(Dialect):
     nulls_sort_high = True
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
+        (sa.Boolean, replace(values.BOOLEAN, present=as_is)),
+        (sa.SMALLINT, replace(values.INTEGER, present=as_is)),
+        (sa.INTEGER, replace(values.INTEGER, present=as_is)),
+        (sa.String, replace(values.TEXT, present=as_is)),
         (INTERVAL, values.DURATION),
+        (MONEY, values.DECIMAL),
+        (OID, values.UNSIGNED),
+        (sa.DateTime, replace(values.MOMENT, parse=_or_written(values.MOMENT.parse, _BEYOND))),
+        (sa.Date, replace(values.DATE, parse=_or_written(values.DATE.parse, _BEYOND))),
+        (sa.Time, replace(values.TIME, parse=_or_written(values.TIME.parse, _MIDNIGHT))),
+        (sa.JSON, replace(values.JSON, present=present_json)),
+        (Incomparable, replace(values.TEXT, comparable=False)),
         *values.CONVERSIONS,
     )
+    zoned = replace(values.ZONED, parse=_or_written(values.ZONED.parse, _BEYOND))
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """The server itself refuses to write on a read-only connection."""
@@ -142,6 +255,8 @@ class PostgresqlDialect(Dialect):
             refused = isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
             return Diagnosis(Failure.VALUE if refused else Failure.UNREACHABLE)
         failure = next((FAILURES[state[:n]] for n in (5, 3, 2) if state[:n] in FAILURES), Failure.OTHER)
+        if error.diag.source_function == "RevalidateCachedQuery":
+            failure = Failure.CHANGED
         column = error.diag.column_name
         return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
 
@@ -193,16 +308,40 @@ class PostgresqlDialect(Dialect):
         plan = connection.execute(Explanation(select, "(FORMAT JSON)"), values).scalar_one()
         return int(plan[0]["Plan"]["Plan Rows"])
 
+    def type_names(self, known: dict[str, Any]) -> dict[str, Any]:
+        """With those that are text to us."""
+        return {**known, **NAMES}
+
     def column_type(self, reflected: TypeEngine[Any]) -> TypeEngine[Any]:
-        """Enumerations, ranges, addresses, domains …: text to and fro, which the server converts."""
-        plain = isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Enum)
-        return reflected if plain else Untyped()
+        """Enumerations, ranges, addresses …: text to and fro, which the server converts."""
+        reflected = _below(reflected)
+        if isinstance(reflected, sa.ARRAY):
+            return _array(cast("TypeEngine[Any]", reflected.item_type), self.column_type)
+        if isinstance(reflected, MONEY):
+            return Money()
+        if isinstance(reflected, sa.JSON):
+            return Document()
+        return reflected if isinstance(reflected, PLAIN) and not isinstance(reflected, sa.Enum) else Untyped()
 
     def conversion(self, reflected: TypeEngine[Any]) -> Conversion:
         """A domain looks like the type below it."""
-        while isinstance(reflected, DOMAIN):
-            reflected = reflected.data_type
-        return super().conversion(reflected)
+        return super().conversion(_below(reflected))
+
+
+def _array(item: TypeEngine[Any], column_type: Callable[[TypeEngine[Any]], TypeEngine[Any]]) -> TypeEngine[Any]:
+    fetched = column_type(item)
+    if isinstance(fetched, Money):
+        return Items(item, sa.Numeric())
+    if isinstance(fetched, Untyped | Document):
+        return Items(item, None if isinstance(item, LISTED) else sa.Text())
+    return postgresql.ARRAY(item) if fetched is item else Items(item, fetched)
+
+
+def _below(reflected: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type that a domain is made of."""
+    while isinstance(reflected, DOMAIN):
+        reflected = reflected.data_type
+    return reflected
 
 
 def _keys(path: Sequence[str]) -> sa.ColumnElement[Any]:
@@ -230,10 +369,8 @@ def session_settings(*, read_only: bool) -> str:
 
 def register_loaders(adapters: AdaptersMap) -> None:
     """How values come that Python's own types cannot hold."""
-    adapters.register_loader("date", _Date)
-    adapters.register_loader("timestamp", _Timestamp)
-    adapters.register_loader("timestamptz", _Timestamptz)
-    adapters.register_loader("interval", TextLoader)
+    for name, loader in LOADERS.items():
+        adapters.register_loader(name, loader)
 
 
 def _set_up(connection: psycopg.Connection, *, read_only: bool) -> None:

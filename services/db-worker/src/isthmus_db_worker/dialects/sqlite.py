@@ -5,6 +5,7 @@ dates, times and moments are the text (or number) that is stored, in the form th
 """
 
 import json
+import math
 import re
 import sqlite3
 import time as clock
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -25,7 +27,18 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from isthmus_db_worker import values
-from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Reflected, Untyped, json_path
+from isthmus_db_worker.dialects import (
+    Diagnosis,
+    Dialect,
+    Explanation,
+    Failure,
+    Named,
+    Reflected,
+    Untyped,
+    json_path,
+    named,
+)
+from isthmus_db_worker.json_forms import present
 from isthmus_db_worker.values import Conversion, JsonValue
 
 BUSY_SECONDS = 5
@@ -93,11 +106,15 @@ KNOWN = cast("dict[str, type[Any]]", ischema_names)
 """The types that SQLAlchemy knows by name."""
 COMPUTED = (2, 3)
 """What SQLite calls the hiddenness of generated columns."""
-AFFINITIES: tuple[tuple[str, type[Any]], ...] = (
-    ("INT", sa.INTEGER), ("CHAR", sa.TEXT), ("CLOB", sa.TEXT), ("TEXT", sa.TEXT), ("BLOB", sa.types.NullType),
-    ("REAL", sa.REAL), ("FLOA", sa.REAL), ("DOUB", sa.REAL),
-)  # fmt: skip
-"""SQLite's rules for declared types that are none of SQLAlchemy's, in their order."""
+WORDS: tuple[tuple[re.Pattern[str], type[Any]], ...] = (
+    (re.compile(r"\b(TINY|SMALL|MEDIUM|BIG)?INT(EGER|\d)?\b"), sa.INTEGER),
+    (re.compile(r"CHAR|CLOB|TEXT"), sa.TEXT),
+    (re.compile(r"BLOB"), sa.types.NullType),
+    (re.compile(r"REAL|FLOA|DOUB"), sa.REAL),
+    (re.compile(r"^(TIMESTAMP|DATETIME)"), sa.DATETIME),
+)
+"""What is in declared types that are none of SQLAlchemy's, in the order of SQLite's own rules. SQLite looks for INT
+anywhere, and so takes INTERVAL and POINT for integers, which nobody else does."""
 
 _DECLARED = re.compile(r"([\w ]+)(\(.*?\))?")
 _GENERATED = re.compile(r"GENERATED|ALWAYS")
@@ -122,23 +139,40 @@ def _stored_time(value: JsonValue) -> object:
 
 
 def _stored_decimal(value: JsonValue) -> object:
-    number = values.DECIMAL.parse(value)
-    return _bindable(cast("Decimal", number))
-
-
-def _bindable(number: Decimal) -> int | float:
-    """SQLite has no decimals: NUMERIC columns hold integers and floats."""
+    """SQLite has no decimals: NUMERIC columns hold integers and floats, so what neither can hold is refused."""
+    number = cast("Decimal", values.DECIMAL.parse(value))
     if number.is_finite() and number.adjusted() < 19 and abs(number) < 2**63 and number == int(number):
         return int(number)
-    return float(number)
+    stored = cast("float", _stored_float(number))
+    if number.is_finite() and Decimal(repr(stored)) != number:
+        raise ValueError
+    return stored
+
+
+def _stored_float(value: JsonValue) -> object:
+    """SQLite makes null of NaN."""
+    number = cast("float", values.FLOAT.parse(value))
+    if math.isnan(number):
+        raise ValueError
+    return number
+
+
+def _stored_as_given(value: JsonValue) -> object:
+    """For columns of a type that SQLite does not know: they take everything."""
+    if isinstance(value, bool | int | str):
+        return values.INTEGER.parse(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return _stored_decimal(value)
 
 
 def _present_decimal(value: object) -> JsonValue:
-    return values.present(Decimal(repr(value)) if isinstance(value, int | float) else value)
+    return present(Decimal(repr(value)) if isinstance(value, int | float) else value)
 
 
 def _present_boolean(value: object) -> JsonValue:
-    return bool(value) if value in (0, 1) else values.present(value)
+    return bool(value) if value in (0, 1) else present(value)
+
+
+ANYTHING = Conversion("text in single quotes or a number", _stored_as_given)
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -157,11 +191,14 @@ class SqliteDialect(Dialect):
 
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (sa.Boolean, Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)),
-        (sa.Numeric, Conversion(values.DECIMAL.noun, _stored_decimal, _present_decimal)),
+        (sa.Float, Conversion(values.FLOAT.noun, _stored_float)),
+        (sa.Numeric, Conversion("a number such as 12.50, of at most 15 digits", _stored_decimal, _present_decimal)),
         (sa.DateTime, Conversion("a date and time such as '2024-01-31 12:00:00'", _stored_moment)),
         (sa.Date, Conversion(values.DATE.noun, _stored_moment)),
         (sa.Time, Conversion(values.TIME.noun, _stored_time)),
         (sa.JSON, values.JSON_TEXT),
+        (Named, ANYTHING),
+        (sa.types.NullType, ANYTHING),
         *values.CONVERSIONS,
     )
 
@@ -176,6 +213,7 @@ class SqliteDialect(Dialect):
             "factory": SqliteConnection,
         }
         engine = self._engine(file, size, read_only=read_only, connect_args=connect_args)
+        event.listen(engine, "connect", _read_all_text)
         if read_only:
             event.listen(engine, "connect", _confine)
         else:
@@ -287,6 +325,12 @@ class SqliteDialect(Dialect):
         return reflected if isinstance(reflected, plain) and not isinstance(reflected, sa.Enum) else Untyped()
 
 
+def _read_all_text(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    """SQLite keeps text that is not UTF-8 as well, on which the driver fails otherwise."""
+    del entry
+    cast("SqliteConnection", connection).text_factory = partial(str, encoding="utf-8", errors="replace")
+
+
 def _column(name: str, declared: str, required: int, default: str | None, *, computed: bool) -> ReflectedColumn:
     """One row of COLUMNS."""
     column = ReflectedColumn(name=name, type=_type(declared), nullable=not required, default=default)
@@ -296,11 +340,12 @@ def _column(name: str, declared: str, required: int, default: str | None, *, com
 
 
 def _type(declared: str) -> TypeEngine[Any]:
-    """The type that a column is declared with, else one of the same affinity."""
+    """The type that a column is declared with, whatever the word."""
     match = _DECLARED.match(_GENERATED.sub("", declared.upper()).strip())
     words, inner = (match.group(1).rstrip(), match.group(2)) if match else ("", None)
-    affinity = next((kind for part, kind in AFFINITIES if part in words), sa.NUMERIC) if words else sa.types.NullType
-    kind = KNOWN.get(words, affinity)
+    if (kind := KNOWN.get(words)) is None:
+        fitting = (kind for part, kind in WORDS if part.search(words))
+        kind = next(fitting, named(Named, words)[words] if words else sa.types.NullType)
     numbers = _NUMBER.findall(inner or "") if issubclass(kind, sa.String | sa.Numeric) else ()
     return cast("Callable[..., TypeEngine[Any]]", kind)(*map(int, numbers))
 
