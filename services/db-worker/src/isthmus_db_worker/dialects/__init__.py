@@ -141,8 +141,6 @@ class Dialect:
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
-    sqlglot = ""
-    """What sqlglot calls it; empty: callers cannot run SQL of their own there."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
     zoned = ZONED
     """Moments with a time zone."""

@@ -246,7 +246,6 @@ BOOLEAN = Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean
 class MariadbDialect(Dialect):
     """MariaDB and MySQL."""
 
-    sqlglot = "mysql"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (mysql.YEAR, values.INTEGER),
         (mysql.BIT, values.UNSIGNED),

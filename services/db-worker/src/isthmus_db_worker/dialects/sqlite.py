@@ -190,7 +190,6 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteDialect(Dialect):
     """SQLite."""
 
-    sqlglot = "sqlite"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (sa.Boolean, Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)),
         (sa.Float, Conversion(values.FLOAT.noun, _stored_float)),
