@@ -100,6 +100,8 @@ class Failure(Enum):
     """A value does not fit a column, or two things cannot be compared."""
     RANGE = auto()
     """A figure is larger than the engine can hold, or is made of what is no number."""
+    UNSEARCHABLE = auto()
+    """No full-text index covers what was searched."""
     TAKEN = auto()
     """A unique key or primary key."""
     REFERENCE = auto()

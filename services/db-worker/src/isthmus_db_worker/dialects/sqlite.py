@@ -241,6 +241,8 @@ class SqliteDialect(Dialect):
         failure = FAILURES.get(name) or FAILURES.get(plain)
         if str(error) == "integer overflow" or str(error).startswith("user-defined aggregate"):
             failure = Failure.RANGE
+        if "MATCH" in str(error):
+            failure = Failure.UNSEARCHABLE
         if failure is None and str(error).startswith(("no such table", "no such column")):
             failure = Failure.CHANGED
         return Diagnosis(failure or Failure.OTHER, _named_columns(error))
