@@ -300,20 +300,26 @@ async def test_a_moment_in_a_filter_is_that_of_the_call_and_not_of_the_plan(
     shop.execute("update orders set placed_at = '2030-06-01 00:00:00'")
     related = [{"path": "orders", "columns": ["id"], "filter": "placed_at < now()", "limit": 1}]
     dated = [Grant(("db.*",), ("read",), ("orders",), rows="placed_at < now()")]
-    for now, lists, rows in (
+    moments: list[tuple[datetime, list[Any], list[Any]]] = [
         (datetime(2030, 5, 1, tzinfo=UTC), [], []),
         (datetime(2030, 7, 1, tzinfo=UTC), [[1]], [[1]]),
-    ):
-
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None, at: datetime = now) -> datetime:
-                return at.astimezone(tz)
-
-        monkeypatch.setattr("isthmus_db_worker.filter_syntax.datetime", Clock)
-        monkeypatch.setattr("time.time", now.timestamp)
+    ]
+    for moment, lists, rows in moments:
+        monkeypatch.setattr("isthmus_db_worker.filter_syntax.datetime", clock_at(moment))
+        monkeypatch.setattr("time.time", moment.timestamp)
         shop.grants = [Grant(("db.*",), ("read",), rows="id > 0"), Grant(("db.*",), ("read",), ("orders",))]
         assert await shop.query(table="customers", columns=["id"], related=related, ids=[1]) == [[1, lists]]
         assert (await shop.query(table="customers", columns=["id"], related=related, limit=1)) == [[1, lists]]
         shop.grants = dated
         assert await shop.query(table="orders", columns=["id"], limit=1) == rows
+
+
+def clock_at(moment: datetime) -> type[datetime]:
+    """A clock that stands still."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return moment.astimezone(tz)
+
+    return Clock
