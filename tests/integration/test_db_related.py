@@ -181,7 +181,7 @@ async def test_related_rows_take_a_statement_for_each_relation_and_not_for_each_
             "at most 12 parts",
         ),
         ({"columns": ["customer.nam"]}, "customers has no column nam. Did you mean name"),
-        ({"filter": "customer.sales.x.y = 1"}, "customers has no column sales"),
+        ({"filter": "customer.sales.x.y = 1"}, "customers has no column or relation sales"),
         ({"related": [{"path": "sales", "limit": 1000}]}, "`related[0].limit`: expected `integer` <= 100"),
         ({"distinct": True, "related": ["sales"]}, "leave related out"),
     ],
