@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table fuzz
+.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table fuzz tokens
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -30,8 +30,11 @@ bench: $(UV)  ## Calls per second and latency through the whole path
 bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlchemy alone
 	$(RUN) python tests/benchmarks/worker.py
 
+tokens: $(UV)  ## What answers cost a model, against DBHub and MCP Toolbox; writes the table of docs/databases.md anew
+	$(RUN) python tests/benchmarks/tokens.py $(ARGS)
+
 fuzz: $(UV)  ## Values of every type, there and back on every engine, with many more examples (EXAMPLES=2000)
-	ISTHMUS_EXAMPLES=$(or $(EXAMPLES),2000) $(RUN) pytest --timeout 3600 tests/integration/test_db_round_trips.py $(ARGS)
+	ISTHMUS_EXAMPLES=$(or $(EXAMPLES),2000) $(RUN) pytest --timeout 3600 tests/unit/test_db_rows.py tests/integration/test_db_round_trips.py $(ARGS)
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py
