@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table fuzz
+.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table fuzz tokens
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -30,10 +30,13 @@ bench: $(UV)  ## Calls per second and latency through the whole path
 bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlchemy alone
 	$(RUN) python tests/benchmarks/worker.py
 
+tokens: $(UV)  ## What answers cost a model, against DBHub and MCP Toolbox; writes the table of docs/databases.md anew
+	$(RUN) python tests/benchmarks/tokens.py $(ARGS)
+
 fuzz: $(UV)  ## 100,000 filters and queries, and values of every type on every engine, with many examples (EXAMPLES=2000)
 	ISTHMUS_FUZZ=100000 ISTHMUS_EXAMPLES=$(or $(EXAMPLES),2000) $(RUN) pytest -n auto --timeout 3600 \
-	  tests/unit/test_db_filters.py tests/integration/test_db_round_trips.py \
-	  tests/integration/test_db_sql.py -k "any_text or any_row or round or values" $(ARGS)
+	  tests/unit/test_db_filters.py tests/unit/test_db_rows.py tests/integration/test_db_round_trips.py \
+	  tests/integration/test_db_sql.py -k "any_text or any_row or test_db_rows or round_trips" $(ARGS)
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py

@@ -68,9 +68,9 @@ async def test_rows_come_structured_and_as_a_table_of_text(shop: Shop) -> None:
     }
     lines = outcome.text.split("\n")
     assert lines[0] == "id\ttotal\tdue\tpaid\tnote"
-    assert lines[2].endswith("\ttrue\t")
-    assert lines[3].endswith("\tfalse\t\\N")
-    assert lines[4].endswith("\t\\N\ttab\\tline\\nend")
+    assert lines[2].endswith('\ttrue\t""')
+    assert lines[3].endswith("\tfalse\tnull")
+    assert lines[4].endswith('\tnull\t"tab\\tline\\nend"')
     assert lines[5] == "(4 rows, all)"
 
 
@@ -233,7 +233,7 @@ async def test_pages_add_up_to_the_whole(shop: Shop, table: str, order_by: list[
         if not outcome.value["truncated"]:
             break
         cursor = outcome.value["next_cursor"]
-        assert f'cursor "{cursor}"' in outcome.text
+        assert f"cursor {cursor})" in outcome.text
     assert paged == whole
     assert len(whole) > 1
 
@@ -275,9 +275,6 @@ async def test_an_answer_is_cut_at_its_budget_and_goes_on(shop: Shop) -> None:
         rest = rest + page.rows
         cursor = page.value["next_cursor"]
     assert [row[0] for row in rest] == list(range(200, 220))
-    shop.execute("insert into customers (id, name) values (300, :name)", name="x" * 300_000)
-    assert (await shop.call("query_table", table="customers", filter="id = 300")).error == "too_large"
-    assert (await shop.query(table="customers", columns=["id"], filter="id = 300")) == [[300]]
 
 
 def msgspec_size(outcome: Any) -> bytes:

@@ -2,7 +2,10 @@
 
 from typing import Any, cast
 
-from databases import Shop
+import msgspec
+
+from databases import DIALECTS, Shop
+from isthmus_db_worker.rows import BUDGET
 
 pytest_plugins = ["database_fixtures"]
 
@@ -291,6 +294,30 @@ async def test_sqlite_shows_text_that_is_not_utf_8_as_far_as_it_can_be_read(sqli
     sqlite_shop.execute("create table words (id integer primary key, word text)")
     sqlite_shop.execute("insert into words values (1, 'good'), (2, cast(x'636166e9' as text)), (3, 'café')")
     assert await sqlite_shop.query(table="words", columns=["word"]) == [["good"], ["caf\ufffd"], ["café"]]
+
+
+async def test_a_value_that_is_too_large_for_an_answer_is_cut_and_more_of_it_shows_alone(shop: Shop) -> None:
+    shop.execute(f"create table books (id integer primary key, title {DIALECTS[shop.engine]['long']}, body "
+                 f"{DIALECTS[shop.engine]['long']})")  # fmt: skip
+    shop.execute("insert into books values (1, :title, :body)", title="é" * 100_000, body="x" * 1_000_000)
+    shop.execute("insert into books values (2, 'short', null)")
+    outcome = await shop.call("query_table", table="books")
+    ((number, title, body),) = outcome.rows
+    assert (number, title[-1], body[-1]) == (1, "…", "…")
+    assert title.startswith("é" * 30_000)
+    assert body.startswith("x" * 30_000)
+    assert outcome.value["shortened"] == {"title": 100_000, "body": 1_000_000}
+    assert outcome.value["reason"] == "bytes"
+    assert outcome.text.endswith(
+        "title has 100,000 characters, body has 1,000,000 characters; with fewer columns more fits)"
+    )
+    assert len(msgspec.json.encode(outcome.result)) < BUDGET
+    rest = await shop.call("query_table", table="books", cursor=outcome.value["next_cursor"])
+    assert rest.rows == [[2, "short", None]]
+    assert "shortened" not in rest.value
+    alone = await shop.call("query_table", table="books", columns=["body"], ids=[1])
+    assert len(alone.rows[0][0]) > 100_000
+    assert alone.text.endswith("body has 1,000,000 characters; with fewer columns more fits)")
 
 
 async def test_odd_names_are_no_trouble(shop: Shop) -> None:

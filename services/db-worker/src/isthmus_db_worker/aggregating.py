@@ -24,9 +24,10 @@ from isthmus_db_worker.ordering import Order, after, read_order, sort_key
 from isthmus_db_worker.paging import Page
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.rows import Rows
-from isthmus_db_worker.selecting import Output
-from isthmus_db_worker.statements import Statement
+from isthmus_db_worker.selecting import Output, presenter
+from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.tables import Column
+from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
 
 MOST = 100
@@ -64,8 +65,9 @@ async def aggregate_table(call: Call[Database], arguments: AggregateTable) -> Ro
     database = call.source.handle
     with explained(database, call.source.name):
         query, values = await _planned(call, arguments)
-        page = Page(query.outputs, query.limit, database.limits.bytes)
+        page = Page(query.present, query.limit, database.limits.bytes)
         await database.runner.read(query.statement, page.take, call.left, values)
+        page.weigh()
     position = None if page.reason is None else seal(query.shape, query.position_after(page))
     return Rows(
         columns=[output.name for output in query.outputs],
@@ -83,6 +85,7 @@ class Grouped:
     statement: Statement
     parameters: Parameters
     outputs: list[Output]
+    present: Callable[[Row], list[JsonValue]]
     order_places: list[int]
     limit: int
     shape: Sequence[object]
@@ -153,10 +156,12 @@ def _plan(
     if arguments.cursor:
         values = unseal(shape, arguments.cursor, len(order.keys), total=True).values()
         statement = statement.where(after(order, values, parameters))
+    outputs = [Output(column.name, place, column.conversion.present) for place, column in enumerate(columns.all)]
     query = Grouped(
         Statement(statement.order_by(*order.sql).limit(limit + 1)),
         parameters,
-        [Output(column.name, place, column.conversion.present) for place, column in enumerate(columns.all)],
+        outputs,
+        presenter(outputs),
         [places[key.column.name] for key in order.keys],
         limit,
         shape,

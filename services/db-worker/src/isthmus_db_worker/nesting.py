@@ -18,7 +18,7 @@ from isthmus_db_worker.keys import with_key_of
 from isthmus_db_worker.ordering import order_of
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.relations import Relation
-from isthmus_db_worker.selecting import Output, Selection
+from isthmus_db_worker.selecting import Output, Selection, presenter
 from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import JsonValue
@@ -52,6 +52,7 @@ class Lists:
     key_places: tuple[int, ...]
     """Where the rows above have what these are linked by."""
     outputs: list[Output]
+    present: Callable[[Row], list[JsonValue]]
     lists: list["Lists"]
     limit: int
     statements: Mapping[int, tuple[Statement, Parameters]]
@@ -144,7 +145,8 @@ def _plan_list(sight: Sight, above: Selection, node: _Node, attributes: Mapping[
     name = ".".join((*node.place, relation.name))
     statements = {count: statement(count) for count in AT_ONCE}
     inputs = Inputs(given.literals if given is not None else (), attributes)
-    return Lists(name, places, [*outputs, *more], lists, wanted.limit, statements, inputs)
+    shown = [*outputs, *more]
+    return Lists(name, places, shown, presenter(shown), lists, wanted.limit, statements, inputs)
 
 
 class Reading:
@@ -184,7 +186,7 @@ class Reading:
                 return False
             self._rows += 1
             kept.append(row)
-            cells.append([output.of(row) for output in nested.outputs])
+            cells.append(nested.present(row))
             of_key.append(cells[-1])
             return self._rows > MOST_ROWS
 

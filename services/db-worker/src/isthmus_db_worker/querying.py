@@ -1,6 +1,6 @@
 """query_table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from isthmus.errors import InvalidArguments, NotAllowed, TooLarge
+from isthmus.errors import InvalidArguments, NotAllowed
 from isthmus.tools import Call
 from isthmus_db_worker.cursors import Position, position_after, seal, unseal
 from isthmus_db_worker.database import Database
@@ -23,7 +23,7 @@ from isthmus_db_worker.ordering import Order, after, order_of
 from isthmus_db_worker.paging import Page
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.rows import Rows
-from isthmus_db_worker.selecting import Output, Selection
+from isthmus_db_worker.selecting import Output, Selection, presenter
 from isthmus_db_worker.statements import Row, Statement
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.visibility import Seen, Sight, find_table, plan_on, who
@@ -71,15 +71,13 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
         query, values = await _planned(call, arguments)
         if arguments.explain:
             return await _explain(call, query, values)
-        page = Page(query.outputs, query.limit, database.limits.bytes)
+        page = Page(query.present, query.limit, database.limits.bytes)
         await database.runner.read(query.statement, page.take, call.left, values)
         reading = Reading(database, lambda: call.left)
         if query.lists:
             await reading.add(query.lists, page.raw, page.rows)
-            page.weigh()
+        cut = page.weigh(grown=bool(query.lists))
         counted = await _count(call, query, values) if query.counted is not None else (msgspec.UNSET, msgspec.UNSET)
-    if page.reason is not None and not page.rows:
-        raise TooLarge("One row alone is larger than an answer may be; name fewer columns or related rows.")
     return Rows(
         columns=query.columns,
         rows=page.rows,
@@ -90,6 +88,7 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
         cut=sorted(reading.cut) or msgspec.UNSET,
         count=counted[0],
         estimated=counted[1],
+        shortened={query.columns[place]: length for place, length in cut.items()} or msgspec.UNSET,
     )
 
 
@@ -100,6 +99,7 @@ class Query:
     statement: Statement
     parameters: Parameters
     outputs: list[Output]
+    present: Callable[[Row], list[JsonValue]]
     lists: list[Lists]
     order: Order
     order_places: list[int]
@@ -206,6 +206,7 @@ def _plan(
         Statement(statement),
         parameters,
         [*outputs, *more],
+        presenter([*outputs, *more]),
         lists,
         order,
         order_places,

@@ -1,5 +1,6 @@
 """Rows as a result: structured, and as a table of text."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +13,10 @@ BUDGET = 256 * 1024
 FRAME = 4096
 """Bytes of it that are kept for what surrounds the rows."""
 
+_BEGINNINGS = {"", '"', "[", "{", "n", "N"}
+"""Of what is JSON in a row of text, unless it is a number, true or false: those read the same."""
+_UNCLEAR = re.compile(r"\A(?:null)?\Z|\A[\"\[{]|[\x00-\x1f]| \Z", re.IGNORECASE)
+_ODD_NAME = re.compile(r'[\[\],"]')
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -36,11 +41,14 @@ class Rows(msgspec.Struct, kw_only=True):
     """How many rows there are in all."""
     estimated: bool | msgspec.UnsetType = msgspec.UNSET
     """Whether the count is only about right."""
+    shortened: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    """What is cut in the first row, which alone was too large for an answer: how many characters it has in all."""
 
     def text(self) -> str:
-        """A header and a line a row, tabs between the values. Null is `\\N`; tabs, line ends and backslashes in values
-        are `\\t`, `\\n`, `\\r` and `\\\\`. The last lines say whether that is all."""
-        return "\n".join([line(self._header()), *map(line, self.rows), *self._notes()])
+        """A header and a line a row, tabs between the values, each as it is. What would not be clear that way is JSON:
+        `null`, lists and documents, and in double quotes all text that is empty, reads like any of these, ends with a
+        blank, or holds a tab, a line end or another control character. The last lines say whether that is all."""
+        return "\n".join(["\t".join(self._header()), *map(row_text, self.rows), *self._notes()])
 
     def _header(self) -> list[str]:
         """`lines[item,price]` is a column with lists of related rows, each row a list of that."""
@@ -48,7 +56,8 @@ class Rows(msgspec.Struct, kw_only=True):
 
         def head(name: str, path: str) -> str:
             inside = related.get(path)
-            return name if inside is None else f"{name}[{','.join(head(n, f'{path}.{n}') for n in inside)}]"
+            written = _quoted(name) if _ODD_NAME.search(name) else cell(name)
+            return written if inside is None else f"{written}[{','.join(head(n, f'{path}.{n}') for n in inside)}]"
 
         return [head(name, name) for name in self.columns]
 
@@ -61,29 +70,44 @@ class Rows(msgspec.Struct, kw_only=True):
             full = "the answer is full, " if self.reason == "bytes" else ""
             how = "narrow the query, or go on with LIMIT and OFFSET"
             if self.next_cursor is not None:
-                how = f'call again with cursor "{self.next_cursor}"'
+                how = f"cursor {self.next_cursor}"
             end = f"{full}more follow: {how}"
         notes = [f"({count}, {end})"]
+        if self.shortened is not msgspec.UNSET:
+            lengths = ", ".join(f"{cell(name)} has {length:,} characters" for name, length in self.shortened.items())
+            notes.append(f"(the first row is cut where … ends a value: {lengths}; with fewer columns more fits)")
         if self.cut is not msgspec.UNSET:
             notes.append(f"(the longest lists in {', '.join(self.cut)} are cut: raise their limit or query that table)")
         return notes
 
 
-def line(values: Sequence[JsonValue]) -> str:
+def row_text(values: Sequence[JsonValue]) -> str:
     """One row of text."""
-    return "\t".join(map(_cell, values))
+    return "\t".join(map(cell, values))
+
+
+def cell(value: JsonValue) -> str:
+    """A value in a row of text."""
+    if value.__class__ is str:
+        if value.isprintable() and value[:1] not in _BEGINNINGS and value[-1] != " ":
+            return value
+        return _quoted(value) if _UNCLEAR.search(value) else value
+    if value is None:
+        return "null"
+    if value.__class__ is int:
+        return str(value)
+    return msgspec.json.encode(value).decode()
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
+
+
+def line(words: Sequence[str]) -> str:
+    """Words in one line, tabs between them; what would break the line is `\\t`, `\\n` and `\\r`."""
+    return "\t".join(word.translate(_ESCAPES) for word in words)
 
 
 def size(values: Sequence[JsonValue]) -> int:
     """Bytes that a row takes in a reply: as JSON, and as text within JSON."""
-    return len(msgspec.json.encode(values)) + len(msgspec.json.encode(line(values))) + 2
-
-
-def _cell(value: JsonValue) -> str:
-    match value:
-        case None:
-            return "\\N"
-        case str():
-            return value.translate(_ESCAPES)
-        case _:
-            return msgspec.json.encode(value).decode().translate(_ESCAPES)
+    return len(msgspec.json.encode(values)) + len(msgspec.json.encode(row_text(values))) + 2

@@ -1,18 +1,19 @@
 """run_sql, and what it shares with saved queries."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import Dialect
 from sqlalchemy.engine import Connection
 
-from isthmus.errors import InvalidArguments, TooLarge, near
+from isthmus.errors import InvalidArguments, near
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.json_forms import present
-from isthmus_db_worker.rows import FRAME, Rows, size
+from isthmus_db_worker.paging import Page
+from isthmus_db_worker.rows import Rows
 from isthmus_db_worker.sql_reading import Sql, read_sql, write_sql
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View
@@ -68,7 +69,7 @@ async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], 
                 break
             except Unseen as unseen:
                 views[unseen.key] = await see_table(call, unseen.key, action)
-        page = _Page(limit, database.limits.bytes - FRAME)
+        page = Page(lambda row: [present(value) for value in row], limit, database.limits.bytes)
 
         def read(connection: Connection) -> list[str]:
             with connection.execute(statement) as result:
@@ -79,9 +80,14 @@ async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], 
             return names
 
         columns = await database.runner.look(read, call.left)
-    if page.reason == "bytes" and not page.rows:
-        raise TooLarge("One row alone is larger than an answer may be; select less.")
-    return Rows(columns=columns, rows=page.rows, truncated=page.reason is not None, reason=page.reason or msgspec.UNSET)
+    cut = page.weigh()
+    return Rows(
+        columns=columns,
+        rows=page.rows,
+        truncated=page.reason is not None,
+        reason=page.reason or msgspec.UNSET,
+        shortened={columns[place]: length for place, length in cut.items()} or msgspec.UNSET,
+    )
 
 
 def _names(found: Iterable[str]) -> list[str]:
@@ -94,26 +100,3 @@ def _names(found: Iterable[str]) -> list[str]:
             unique, number = f"{name}_{number}", number + 1
         names.append(unique)
     return names
-
-
-class _Page:
-    """The rows of one reply."""
-
-    def __init__(self, limit: int, room: int) -> None:
-        self.rows: list[list[JsonValue]] = []
-        self.reason: Literal["limit", "bytes"] | None = None
-        self._limit = limit
-        self._room = room
-
-    def take(self, row: Sequence[object]) -> bool:
-        """Adds the row, or returns True when there is no place for it."""
-        if len(self.rows) == self._limit:
-            self.reason = "limit"
-            return True
-        presented = [present(value) for value in row]
-        self._room -= size(presented)
-        if self._room < 0:
-            self.reason = "bytes"
-            return True
-        self.rows.append(presented)
-        return False

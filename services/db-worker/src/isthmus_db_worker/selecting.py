@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from isthmus.errors import InvalidArguments
 from isthmus_db_worker.joining import Joins
+from isthmus_db_worker.json_forms import as_is
 from isthmus_db_worker.statements import Row
 from isthmus_db_worker.tables import Column
 from isthmus_db_worker.values import MASK, JsonValue
@@ -25,9 +26,27 @@ class Output:
     """In the statement's rows; -1: its values are masked."""
     present: Callable[[object], JsonValue]
 
-    def of(self, row: Row) -> JsonValue:
-        """Its value."""
-        return MASK if self.place < 0 else self.present(row[self.place])
+
+def presenter(outputs: Sequence[Output]) -> Callable[[Row], list[JsonValue]]:
+    """What makes a statement's row one of the answer. What needs no change is not looked at."""
+    places = [max(output.place, 0) for output in outputs]
+    count = len(places)
+    straight = places == list(range(count))
+    changes = [_mask if output.place < 0 else output.present for output in outputs]
+    changed = [(number, change) for number, change in enumerate(changes) if change is not as_is]
+
+    def present(row: Row) -> list[JsonValue]:
+        cells: list[JsonValue] = list(row[:count]) if straight else [row[place] for place in places]
+        for number, change in changed:
+            cells[number] = change(cells[number])
+        return cells
+
+    return present
+
+
+def _mask(value: object) -> JsonValue:
+    del value
+    return MASK
 
 
 class Selection:

@@ -166,7 +166,10 @@ def _stored_as_given(value: JsonValue) -> object:
 
 
 def _present_decimal(value: object) -> JsonValue:
-    return present(Decimal(repr(value)) if isinstance(value, int | float) else value)
+    if not isinstance(value, int | float):
+        return present(value)
+    written = repr(value)
+    return present(Decimal(written)) if "e" in written or "n" in written else written
 
 
 def _present_boolean(value: object) -> JsonValue:
