@@ -219,3 +219,72 @@ async def test_nobody_reads_what_is_not_granted_by_any_way_of_naming_it(shop: Sh
         outcome = await shop.call("query_table", table="orders", **arguments)
         assert outcome.error in ("not_found", "invalid_arguments"), arguments
         assert "note" not in outcome.text.replace("no column note", "").replace("no column NOTE", "")
+
+
+async def test_a_cursor_goes_on_with_the_values_of_its_own_query(shop: Shop) -> None:
+    first = await shop.call("query_table", table="orders", columns=["id"], filter="id > 0", limit=1)
+    second = await shop.call("query_table", table="orders", columns=["id"], filter="id > 1", limit=1)
+    cursor = second.value["next_cursor"]
+    assert await shop.query(table="orders", columns=["id"], filter="id > 1", limit=1, cursor=cursor) == [[3]]
+    for text, other in (("id > 0", cursor), ("id > 1", first.value["next_cursor"])):
+        refused = await shop.call("query_table", table="orders", columns=["id"], filter=text, limit=1, cursor=other)
+        assert "does not belong to this query" in refused.text
+    figures: dict[str, Any] = {"table": "orders", "group_by": ["id"], "aggregates": [{"function": "count"}], "limit": 1}
+    await shop.call("aggregate_table", **figures, filter="id > 0")
+    page = await shop.call("aggregate_table", **figures, filter="id > 1")
+    rest = await shop.call("aggregate_table", **figures, filter="id > 1", cursor=page.value["next_cursor"])
+    assert rest.rows == [[3, 1]]
+
+
+async def test_a_number_beyond_64_bits_spoils_no_plan(shop: Shop) -> None:
+    shop.execute("create table big (id bigint primary key)")
+    shop.execute("insert into big values (9007199254740992), (9007199254740993)")
+    for _ in range(2):
+        assert await shop.query(table="big", filter="id = 9007199254740993") == [["9007199254740993"]]
+        assert await shop.query(table="big", filter="id = 99999999999999999999") == []
+        assert await shop.query(table="big", filter="id > 9007199254740992.5") in ([["9007199254740993"]], [])
+
+
+async def test_parts_of_dates_may_be_null_where_the_date_is_not(sqlite_shop: Shop) -> None:
+    sqlite_shop.execute(
+        "create table said (id integer primary key, at text not null);\n"
+        "insert into said values (1, '2024-01-01'), (2, 'never'), (3, '2024-03-01'), (4, 'soon')"
+    )
+    for order_by in ("month(at)", "-month(at)", "month(at) nulls last", "-month(at) nulls first"):
+        seen: list[list[Any]] = []
+        cursor = ""
+        for _ in range(4):
+            page = await sqlite_shop.call("query_table", table="said", order_by=[order_by], limit=1, cursor=cursor)
+            seen += page.rows
+            cursor = page.value["next_cursor"] or ""
+        assert sorted(row[0] for row in seen) == [1, 2, 3, 4], order_by
+
+
+async def test_distinct_rows_are_sorted_where_the_engine_would_not(shop: Shop) -> None:
+    rows = await shop.query(table="customers", columns=["country"], distinct=True, order_by=["country nulls first"])
+    assert rows == [[None], ["DE"], ["FR"]]
+    rows = await shop.query(table="orders", columns=["month(placed_at)"], distinct=True, order_by=["-month(placed_at)"])
+    assert sorted(row[0] or "" for row in rows) == ["", "2024-01"]
+
+
+async def test_no_text_keeps_the_loop_busy_or_runs_too_deep(sqlite_shop: Shop) -> None:
+    cases: list[dict[str, Any]] = [
+        {"order_by": [" " * 20_000 + "x"]},
+        {"order_by": [f"note.a{n}" for n in range(40)]},
+        {"columns": ["id"] * 300, "distinct": True, "limit": 1},
+        {"columns": [f"month({'x' * 200})"] * 50},
+        {"filter": "id" + " in (1)" * 1000},
+        {"filter": "id" + " is not null" * 500},
+        {"filter": "id" + " between 1 and 2" * 500},
+        {"filter": "note" + " like 'a'" * 800},
+    ]
+    for arguments in cases:
+        began = time.monotonic()
+        outcome = await sqlite_shop.call("query_table", table="orders", **arguments)
+        assert time.monotonic() - began < 2, arguments
+        if outcome.result.is_error:
+            assert outcome.error in ("invalid_arguments", "not_found"), outcome.text
+    sums: dict[str, Any] = {"table": "orders", "aggregates": [{"function": "sum", "column": "total", "alias": "r"}]}
+    for having in ("r > 1e99999999", "r = 1." + "1" * 1200, "r < -1e-99999999", "r > 1e400"):
+        outcome = await sqlite_shop.call("aggregate_table", **sums, having=having)
+        assert not outcome.result.is_error or outcome.error == "invalid_arguments", outcome.text

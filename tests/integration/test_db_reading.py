@@ -154,7 +154,7 @@ async def test_filters_find_their_rows(shop: Shop, text: str, ids: list[int]) ->
         ("id = 'x'", "id is compared with a whole number such as 42."),
         ("due = 'soon'", "due is compared with a date such as '2024-01-31'."),
         ("note = 5", "note is compared with text in single quotes."),
-        ("lines.id = 1", "orders has no column lines"),
+        ("lines.id = 1", "orders has no column or relation lines"),
         ("id = :x", "position 6"),
         ("id = ?", "position 6"),
         ("id = {user.id}", "Your attribute id does not fit id"),
@@ -392,7 +392,7 @@ async def test_a_plan_is_used_again_for_other_values_and_made_anew_when_the_tabl
     assert await shop.query(table="orders", columns=["id"], filter=f"id = {2**70}") == []
     outcome = await shop.call("query_table", table="orders", columns=["id"], filter="placed_at = 'x'")
     assert "placed_at is compared with a date and time" in outcome.text
-    assert len(plans) == kept + 1
+    assert len(plans) == kept + 2  # numbers that no bigint holds have plans of their own
     everything = await shop.query(table="orders")
     shop.execute("alter table orders add column more integer")
     shop.source.handle.catalog.forget()

@@ -323,3 +323,57 @@ def clock_at(moment: datetime) -> type[datetime]:
             return moment.astimezone(tz)
 
     return Clock
+
+
+async def test_a_comparison_of_two_columns_keeps_to_the_rows_that_the_caller_may_read(shelves: Shop) -> None:
+    ids = await shelves.query(
+        table="customers", columns=["id"], filter="orders.id = orders.customer_id", order_by=["id"]
+    )
+    assert ids == [[1], [4]]
+    shelves.execute("insert into tags values (4, 'Dee'), (4, 'Bob')")
+    shelves.grants = grants(rows="owner = 'u_1'")
+    for condition in (
+        "sales.tags.word = customer.name",
+        "customer.name = sales.tags.word",
+        "sales.tags.word <> customer.name",
+    ):
+        assert await shelves.query(table="orders", columns=["id"], filter=f"id = 3 and {condition}") == []
+    shelves.grants = [Grant(("db.*",), ("read",))]
+    assert await shelves.query(table="orders", columns=["id"], filter="sales.tags.word = customer.name") == [[3]]
+
+
+async def test_a_table_within_a_condition_counts_for_plans_and_estimates(shelves: Shop) -> None:
+    shelves.grants = [
+        Grant(("db.*",), ("read",), ("customers",)), Grant(("db.*",), ("read",), ("orders",), rows="status = 'open'"),
+    ]  # fmt: skip
+    assert (
+        await shelves.call("query_table", table="customers", filter="orders.total > 1", explain=True)
+    ).error == "not_allowed"
+    counted = await shelves.call("query_table", table="customers", filter="orders.total > 1", count="estimated")
+    assert (counted.value["count"], counted.value["estimated"]) == (2, False)
+
+
+async def test_a_tables_own_name_may_stand_in_front_of_any_path(shelves: Shop) -> None:
+    for text in ("makers_by_boss_id.name = 'Core'", "makers.makers_by_boss_id.name = 'Core'"):
+        assert await shelves.query(table="makers", columns=["id"], filter=text) == [[1]]
+    assert await shelves.query(table="customers", columns=["id"], filter="customers.orders.total > 25") == [[2]]
+
+
+async def test_odd_names_along_a_path_are_told_apart(sqlite_shop: Shop) -> None:
+    sqlite_shop.execute(
+        'create table ct (id integer primary key, "full name" text, "a.b" text, data json);\n'
+        "create table pt (id integer primary key, ct_id integer references ct (id));\n"
+        "insert into ct values (1, 'x', 'y', '{\"a.b\": 1, \"a\": {\"b\": 2}}');\ninsert into pt values (1, 1)"
+    )
+    assert await sqlite_shop.query(table="ct", columns=['data."a.b"', "data.a.b"]) == [["1", "2"]]
+    assert await sqlite_shop.query(table="ct", columns=['data."a.b"', "data.a.b"], distinct=True) == [["1", "2"]]
+    assert await sqlite_shop.query(table="pt", columns=['ct."full name"'], distinct=True) == [["x"]]
+    outcome = await sqlite_shop.call("query_table", table="pt", related=["ct"])
+    assert outcome.value["columns"] == ["id", "ct_id", "ct.id", 'ct."full name"', 'ct."a.b"', "ct.data"]
+
+
+async def test_related_rows_have_a_budget_in_bytes(sqlite_shop: Shop) -> None:
+    sqlite_shop.execute("update orders set note = :text", text="x" * 2_000_000)
+    outcome = await sqlite_shop.call("query_table", table="customers", related=["orders"])
+    assert outcome.error == "too_large"
+    assert "name fewer columns of them" in outcome.text

@@ -1,7 +1,7 @@
 """aggregate_table."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, cast
 
@@ -115,7 +115,7 @@ async def _planned(call: Call[Database], arguments: AggregateTable) -> tuple[Gro
     kept = None if arguments.cursor else database.plans.get(key)
     if isinstance(kept, Grouped) and await kept.seen.is_current(database.catalog):
         try:
-            return kept, kept.parameters.values(inputs)
+            return replace(kept, shape=_sealed(call, name.key, arguments)), kept.parameters.values(inputs)
         except FilterError:
             pass  # a value that asks for another statement, or for none: the plan tells which
     query, inputs = await plan_on(call, name, "read", access, make)
@@ -123,6 +123,14 @@ async def _planned(call: Call[Database], arguments: AggregateTable) -> tuple[Gro
     if not arguments.cursor:
         database.plans.put(key, query)
     return query, values
+
+
+def _sealed(call: Call[Database], table: str, arguments: AggregateTable) -> Sequence[object]:
+    """What a cursor belongs to: the question with its values, where a plan knows its shape alone."""
+    return (
+        call.source.name, table, arguments.filter, arguments.group_by, arguments.aggregates, arguments.having,
+        arguments.order_by, call.granted.digest,
+    )  # fmt: skip
 
 
 def _plan(
@@ -142,10 +150,7 @@ def _plan(
     grouped = groups.grouped(joins.source, [*joins.reach, *([] if rows is None else [rows])])
     order = _order(columns, keys, arguments.order_by, nulls_sort_high=dialect.nulls_sort_high)
 
-    shape = (
-        call.source.name, sight.root.table.key, arguments.filter, arguments.group_by, arguments.aggregates,
-        arguments.having, arguments.order_by, call.granted.digest,
-    )  # fmt: skip
+    shape = _sealed(call, sight.root.table.key, arguments)
     values: Sequence[object] = ()
     places = {column.name: place for place, column in enumerate(columns.all)}
     selected = [column.sql.label(f"c{place}") for place, column in enumerate(columns.all)]

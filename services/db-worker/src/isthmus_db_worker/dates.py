@@ -76,6 +76,7 @@ def date_part(part: str, column: Column) -> Column:
         conversion=replace(INTEGER if whole else TEXT, noun=known.noun),
         sql=DatePart(part, column.sql),
         number=None,
+        nullable=True,
     )
 
 

@@ -106,7 +106,18 @@ class Literal:
     @property
     def shape(self) -> str:
         """What it tells of the filter's shape."""
-        return f"?{self.meaning}:{type(self.value).__name__}"
+        return f"?{self.meaning}:{type(self.value).__name__}{'' if self._is_common else '!'}"
+
+    @property
+    def _is_common(self) -> bool:
+        """Whether it is a whole number of 64 bits, if it is a number: others take another statement."""
+        match self.value:
+            case int():
+                return -(2**63) <= self.value < 2**63
+            case Decimal():
+                return self.value.adjusted() < 18 and self.value == self.value.to_integral_value()
+            case _:
+                return True
 
 
 @dataclass

@@ -52,7 +52,10 @@ def attributes_of(principal: Principal) -> dict[str, str]:
 
 def compile_filter(given: Filter, find: Find, dialect: Dialect, parameters: Parameters) -> Condition:
     """The condition that a caller's filter stands for. Raises FilterError, and what `find` raises."""
-    return _Compiler(given, find, dialect, parameters).condition(given.tree())
+    try:
+        return _Compiler(given, find, dialect, parameters).condition(given.tree())
+    except RecursionError:
+        raise FilterError(f"The filter is nested too deep. {ALLOWED}") from None
 
 
 def compile_rows(rows: tuple[str, ...], find: Find, dialect: Dialect, principal: Principal) -> Condition | None:
@@ -225,7 +228,7 @@ class _Compiler:
         def pick(inputs: Inputs) -> object:
             try:
                 return _parse(column, inputs.literals[place], inputs.attributes)
-            except (ValueError, OverflowError):
+            except (ValueError, ArithmeticError):
                 raise _misfit(column) from None
 
         return column.parameter(self._parameters, pick)
@@ -234,7 +237,7 @@ class _Compiler:
         """What belongs to the filter's shape."""
         try:
             return column.bind(column.conversion.parse(value))
-        except (ValueError, OverflowError):
+        except (ValueError, ArithmeticError):
             raise _misfit(column) from None
 
     def _literal(self, column: Column, node: exp.Expr) -> tuple[Literal, int]:
@@ -254,7 +257,7 @@ class _Compiler:
 def _fits(column: Column, value: object) -> bool:
     try:
         column.conversion.parse(value)
-    except (ValueError, OverflowError):
+    except (ValueError, ArithmeticError):
         return False
     return True
 
@@ -267,7 +270,7 @@ def _parse(column: Column, literal: Literal, attributes: Mapping[str, str]) -> o
                 raise _Missing(f"You have no attribute {name}, which the filter names.")
             try:
                 return column.conversion.parse(attributes[name])
-            except (ValueError, OverflowError):
+            except (ValueError, ArithmeticError):
                 raise _Missing(f"Your attribute {name} does not fit {column.name}.") from None
         case Moment() as moment:
             try:

@@ -17,7 +17,7 @@ from isthmus_db_worker.filter_syntax import FilterError, Operand, read_operand
 from isthmus_db_worker.filters import Condition
 from isthmus_db_worker.relations import Relation, find_relation
 from isthmus_db_worker.tables import Column
-from isthmus_db_worker.views import UnknownColumn, View, json_column, pick
+from isthmus_db_worker.views import UnknownColumn, View, json_column, pick, written
 from isthmus_db_worker.visibility import Sight
 
 MOST = 16
@@ -38,23 +38,23 @@ class SeveralRows(FilterError):
 class Joins:
     """The tables of one statement."""
 
-    def __init__(self, sight: Sight, view: View, start: sa.FromClause | None = None) -> None:
-        """`start` stands for the view's table where that is in the statement already."""
+    def __init__(
+        self, sight: Sight, view: View, start: sa.FromClause | None = None, views: list[View] | None = None
+    ) -> None:
+        """`start` stands for the view's table where that is in the statement already; `views` gathers all tables."""
         self.view = view
         self.start: sa.FromClause = view.table.sql if start is None else start
         self._sight = sight
         self._joined: dict[tuple[str, ...], tuple[View, sa.FromClause]] = {(): (view, self.start)}
         self._from: sa.FromClause = self.start
+        self.views = [] if views is None else views
+        """The tables of the whole statement as the caller sees them, those within conditions too."""
+        self.views.append(view)
 
     @property
     def source(self) -> sa.FromClause:
         """What the statement reads from."""
         return self._from
-
-    @property
-    def views(self) -> list[View]:
-        """The tables as the caller sees them."""
-        return [view for view, _ in self._joined.values()]
 
     @property
     def reach(self) -> list[Condition]:
@@ -82,29 +82,32 @@ class Joins:
 
     def shown(self, operand: Operand) -> tuple[Column, bool]:
         """A column that the caller sees, and whether its values are masked. Raises a ToolError."""
-        place, view, start, path = self._walk(operand.path)
+        place, view, start, path = self._walk(self._own(operand.path))
         if path is None:
             relation = self._relation(view, place[-1])
             raise SeveralRows(".".join(place)[:80], relation.table if relation else "a table")
         column, masked = _column_of(view, start, path, joined=bool(place))
-        column = replace(column, name=".".join(operand.path) if place else column.name)
+        if place:
+            behind = column.name if len(path) > 1 else written([column.name])
+            column = replace(column, name=f"{written(place)}.{behind}")
         if operand.function and not masked:
             column = date_part(operand.function, column)
         return column, masked
 
     def condition(self, operand: Operand, build: Callable[[Column], Condition]) -> Condition:
         """What filters ask of a column: with several rows at the other end, that one of them is like that."""
+        operand = replace(operand, path=self._own(operand.path))
         place, view, start, path = self._walk(operand.path)
         if path is not None:
             return build(self.column(operand))
         relation = self._relation(view, place[-1])
         assert relation is not None  # noqa: S101  (the walk ended at it)
-        inner = Joins(self._sight, other := self._sight.view(relation.table), other.table.sql.alias())
-        rest = Operand(operand.path[len(place) :], operand.function)
-        met = inner.condition(rest, build)
+        other = self._sight.view(relation.table)
+        inner = Joins(self._sight, other, other.table.sql.alias(), self.views)
+        met = inner.condition(Operand(operand.path[len(place) :], operand.function), build)
         linked = [inner.start.c[b] == start.c[a] for a, b in zip(relation.columns, relation.to_columns, strict=True)]
         query = sa.select(sa.literal(1)).select_from(inner.source).where(*linked, *inner.reach, met)
-        return query.correlate(start).exists()
+        return query.correlate_except(inner.source, *(each for _, each in inner._joined.values())).exists()
 
     def follow(self, path: Sequence[str]) -> tuple[tuple[str, ...], View, sa.FromClause, Relation | None, list[str]]:
         """Along relations as far as each leads to one row: where that is, and the relation to several that comes next,
@@ -120,6 +123,13 @@ class Joins:
             place, view, start = self._join(place, view, start, relation)
         return place, view, start, None, []
 
+    def _own(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """Without the table's own name in front, which is SQL's way to name a column."""
+        if len(path) < 2 or path[0].lower() != self.view.table.name.name.lower():
+            return path
+        meant = pick(self.view.columns, path[0]) is not None or self._relation(self.view, path[0]) is not None
+        return path if meant else path[1:]
+
     def _walk(self, path: tuple[str, ...]) -> tuple[tuple[str, ...], View, sa.FromClause, tuple[str, ...] | None]:
         """Where a name leads: the steps taken, the table there, and what is left for a column, with a path in its
         JSON; None: the last step leads to several rows."""
@@ -127,8 +137,6 @@ class Joins:
         view, start = self.view, self.start
         for number, step in enumerate(path[:-1]):
             relation = self._relation(view, step)
-            if relation is None and not number and step.lower() == view.table.name.name.lower():
-                return self._walk(path[1:])  # SQL's own way to name a column
             if relation is None:
                 if pick(view.columns, step) is None:
                     known = [*self._sight.relations(view), *view.columns]
@@ -155,6 +163,7 @@ class Joins:
                 links.append(on(other.reach, other, alias))
             self._from = self._from.outerjoin(alias, sa.and_(*links))
             self._joined[further] = (other, alias)
+            self.views.append(other)
         return further, *self._joined[further]
 
     def _relation(self, view: View, step: str) -> Relation | None:

@@ -29,6 +29,8 @@ MOST = 10
 """Relations in one query."""
 MOST_ROWS = 10_000
 """Related rows in one answer."""
+ROOM = 8
+"""So many times the bytes of an answer may have been read, in texts, before it is put together."""
 AT_ONCE = (1, 10, 100)
 """Rows whose lists one statement reads: few sizes, so that few statements are made."""
 
@@ -97,7 +99,7 @@ def plan_lists(
         if relation is None:
             if related.filter or related.order_by:
                 raise InvalidArguments(f"{related.path} leads to one row: filter and order_by are for several.")
-            names = related.columns if related.columns is not None else tuple(view.columns)
+            names = related.columns if related.columns is not None else [_quoted(name) for name in view.columns]
             outputs += selection.outputs(joins, [".".join((*map(_quoted, place), name)) for name in names])
             continue
         node = nodes.setdefault((*place, relation.name), _Node(place, view, start, relation))
@@ -156,6 +158,7 @@ class Reading:
         self._database = database
         self._left = left
         self._rows = 0
+        self._room = ROOM * database.limits.bytes
         self.cut: set[str] = set()
         """The lists by dotted name, of which some were longer than their limit."""
 
@@ -188,7 +191,8 @@ class Reading:
             kept.append(row)
             cells.append(nested.present(row))
             of_key.append(cells[-1])
-            return self._rows > MOST_ROWS
+            self._room -= sum(len(cell) for cell in cells[-1] if isinstance(cell, str))
+            return self._rows > MOST_ROWS or self._room < 0
 
         for start in range(0, len(keys), AT_ONCE[-1]):
             chunk = keys[start : start + AT_ONCE[-1]]
@@ -196,6 +200,8 @@ class Reading:
             statement, parameters = nested.statements[size]
             values = parameters.values(replace(nested.inputs, keys=[*chunk, *([chunk[-1]] * (size - len(chunk)))]))
             await self._database.runner.read(statement, take, self._left(), values)
+            if self._room < 0:
+                raise TooLarge("The related rows are larger than an answer may be; name fewer columns of them.")
             if self._rows > MOST_ROWS:
                 raise TooLarge(f"There are more than {MOST_ROWS:,} related rows; ask for fewer rows or shorter lists.")
         await self._add(nested.lists, kept, cells, f"{name}.")

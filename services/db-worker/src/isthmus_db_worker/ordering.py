@@ -14,6 +14,11 @@ from isthmus_db_worker.joining import Joins
 from isthmus_db_worker.parameters import Parameters
 from isthmus_db_worker.tables import Column
 
+LONGEST = 300
+"""Characters of one column to sort by."""
+MOST = 32
+"""Columns that rows are sorted by, or that tell distinct rows apart."""
+
 _NULLS = re.compile(r"\s+nulls\s+(first|last)\s*$", re.IGNORECASE)
 _DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
 
@@ -62,6 +67,8 @@ def sort_key(column: Column, text: str, *, nulls_sort_high: bool) -> SortKey:
 def read_order(text: str) -> tuple[str, bool, str | None]:
     """The column's name, whether it goes down, and where nulls are to be: `first`, `last` or wherever."""
     nulls = None
+    if len(text) > LONGEST:
+        raise InvalidArguments(f"A column to sort by has at most {LONGEST} characters.")
     if (found := _NULLS.search(text)) is not None:
         nulls, text = found.group(1).lower(), text[: found.start()]
     descending = text.startswith("-")
@@ -77,6 +84,10 @@ def order_of(joins: Joins, order_by: Sequence[str], *, distinct: Sequence[Column
     """
     nulls_sort_high = joins.view.dialect.nulls_sort_high
     keys: list[SortKey] = []
+    if distinct is not None:
+        distinct = list({column.name: column for column in distinct}.values())
+    if max(len(order_by), len(distinct or ())) > MOST:
+        raise InvalidArguments(f"Rows are sorted, or told apart when distinct, by at most {MOST} columns.")
     for text in order_by:
         column = joins.known(read_order(text)[0])
         if any(key.column.name == column.name for key in keys):

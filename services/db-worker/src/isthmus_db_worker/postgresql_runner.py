@@ -110,6 +110,8 @@ class PostgresqlRunner(ThreadRunner):
         if connection.info.transaction_status is TransactionStatus.IDLE:
             self._idle.append(opened)
             return
-        with suppress(psycopg.Error):
-            await connection.cancel_safe(timeout=CANCEL_SECONDS)
+        stopping = asyncio.ensure_future(connection.cancel_safe(timeout=CANCEL_SECONDS))
+        while not stopping.done():
+            with suppress(asyncio.CancelledError, psycopg.Error):  # it is stopped however often the call is cancelled
+                await asyncio.shield(stopping)
         connection.pgconn.finish()

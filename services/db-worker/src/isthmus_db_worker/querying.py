@@ -1,7 +1,7 @@
 """query_table."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -82,7 +82,9 @@ async def query_table(call: Call[Database], arguments: QueryTable) -> Rows:
         columns=query.columns,
         rows=page.rows,
         truncated=page.reason is not None,
-        next_cursor=seal(query.shape, query.position_after(page)) if page.reason is not None else None,
+        next_cursor=seal(_sealed(call, query.table, arguments), query.position_after(page))
+        if page.reason is not None
+        else None,
         reason=page.reason or msgspec.UNSET,
         related=query.related,
         cut=sorted(reading.cut) or msgspec.UNSET,
@@ -105,7 +107,7 @@ class Query:
     order_places: list[int]
     limit: int
     start: Position
-    shape: Sequence[object]
+    table: str
     counted: sa.Select[Any] | None
     """All rows, where they are to be counted."""
     about: bool
@@ -176,23 +178,25 @@ def _plan(
     order = order_of(joins, arguments.order_by, distinct=distinct)
     order_places = [selection.place(key.column) for key in order.keys]
     keys = read_keys(sight.root, arguments.ids) if arguments.ids is not None else None
-    shape = (
-        call.source.name, sight.root.table.key, arguments.filter, arguments.order_by, call.granted.digest,
-        arguments.ids, arguments.columns if arguments.distinct else None,
-    )  # fmt: skip
+    table = sight.root.table.key
+    shape = _sealed(call, table, arguments)
     start = unseal(shape, arguments.cursor, len(order.keys), total=order.total) if arguments.cursor else Position(0)
 
     parameters = Parameters()
     conditions = _conditions(joins, given, keys, parameters)
     statement = sa.select(*selection.columns) if selection.columns else sa.select(sa.literal(1).label("c0"))
     statement = statement.select_from(joins.source).where(*conditions)
-    if arguments.distinct:
-        statement = statement.distinct()
     counted = None
     if arguments.count:
-        counted = statement
-        if not arguments.distinct:
-            counted = sa.select(sa.literal(1).label("one")).select_from(joins.source).where(*conditions)
+        counted = sa.select(sa.literal(1).label("one")).select_from(joins.source).where(*conditions)
+    if arguments.distinct:  # sorted and cut outside: inside, some engines sort by what is selected alone
+        rows = statement.distinct().subquery()
+        statement = sa.select(*rows.c)
+        keys_of_rows = zip(order.keys, order_places, strict=True)
+        order = replace(
+            order, keys=tuple(replace(k, column=replace(k.column, sql=rows.c[f"c{n}"])) for k, n in keys_of_rows)
+        )
+        counted = statement if arguments.count else None
     values: Sequence[object] = ()
     if isinstance(start.after, int):
         statement = statement.offset(start.after or None)
@@ -212,7 +216,7 @@ def _plan(
         order_places,
         limit,
         start,
-        shape,
+        table,
         counted,
         arguments.count == "estimated" and all(view.reach is None for view in joins.views),
         all(view.is_whole for view in joins.views),
@@ -220,6 +224,14 @@ def _plan(
     )
     literals = given.literals if given is not None else ()
     return query, Inputs(literals, attributes, keys or (), values)
+
+
+def _sealed(call: Call[Database], table: str, arguments: QueryTable) -> Sequence[object]:
+    """What a cursor belongs to: the query with its values, where a plan knows its shape alone."""
+    return (
+        call.source.name, table, arguments.filter, arguments.order_by, call.granted.digest, arguments.ids,
+        arguments.columns if arguments.distinct else None,
+    )  # fmt: skip
 
 
 def _conditions(joins: Joins, given: Filter | None, keys: list[Key] | None, parameters: Parameters) -> list[Condition]:

@@ -1,5 +1,6 @@
 """A table as one caller sees it: what the grants leave of its columns and rows."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ from isthmus_db_worker.filters import Condition, Find, compile_filter, compile_r
 from isthmus_db_worker.parameters import Inputs, Parameters
 from isthmus_db_worker.tables import Column, Table
 from isthmus_db_worker.values import JSON_NOUN, TEXT
+
+_PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,18 @@ def json_column(document: Column, path: list[str], dialect: Dialect) -> Column |
         return None
     return replace(
         document,
-        name=".".join((document.name, *path)),
+        name=f"{document.name}.{written(path)}",
         type="text in JSON",
         nullable=True,
         conversion=TEXT,
         sql=text,
         number=dialect.json_number(document.sql, path),
     )
+
+
+def written(path: Iterable[str]) -> str:
+    """A dotted name as callers write it: parts that are no plain words stand in quotes."""
+    return ".".join(part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in path)
 
 
 def _any_column(table: Table) -> Callable[[str], Column]:

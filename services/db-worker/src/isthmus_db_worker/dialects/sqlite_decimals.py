@@ -81,6 +81,8 @@ def register(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
 
 def text_of(number: Decimal) -> str:
     """As the aggregates write it."""
+    if number.is_finite() and number and not -1000 < number.adjusted() < 1000:
+        raise ValueError
     return _written(_EXACT.create_decimal(number))
 
 
