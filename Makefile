@@ -33,8 +33,10 @@ bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlche
 tokens: $(UV)  ## What answers cost a model, against DBHub and MCP Toolbox; writes the table of docs/databases.md anew
 	$(RUN) python tests/benchmarks/tokens.py $(ARGS)
 
-fuzz: $(UV)  ## Values of every type, there and back on every engine, with many more examples (EXAMPLES=2000)
-	ISTHMUS_EXAMPLES=$(or $(EXAMPLES),2000) $(RUN) pytest --timeout 3600 tests/unit/test_db_rows.py tests/integration/test_db_round_trips.py $(ARGS)
+fuzz: $(UV)  ## 100,000 filters and queries, and values of every type on every engine, with many examples (EXAMPLES=2000)
+	ISTHMUS_FUZZ=100000 ISTHMUS_EXAMPLES=$(or $(EXAMPLES),2000) $(RUN) pytest -n auto --timeout 3600 \
+	  tests/unit/test_db_filters.py tests/unit/test_db_rows.py tests/integration/test_db_round_trips.py \
+	  tests/integration/test_db_sql.py -k "any_text or any_row or round or values or test_db_rows" $(ARGS)
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py

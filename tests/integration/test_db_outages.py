@@ -60,6 +60,46 @@ async def test_a_cancelled_call_stops_the_query_in_the_server(server_shop: Shop)
     assert len(await shop.query(table="orders")) == 4
 
 
+async def test_a_call_that_is_cancelled_twice_stops_its_query_in_the_server(server_shop: Shop) -> None:
+    shop = server_shop
+    shop.execute(ENDLESS[shop.engine])
+    call = asyncio.create_task(shop.call("query_table", table="endless"))
+    await wait_until(lambda: running(shop) == 1)
+    call.cancel()
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert running(shop) == 0
+    assert len(await shop.query(table="orders")) == 4
+
+
+async def test_a_read_that_the_server_ended_is_not_run_again(postgresql_shop: Shop) -> None:
+    shop = postgresql_shop
+    shop.execute(ENDLESS[shop.engine])
+    assert await shop.query(table="orders")
+    call = asyncio.create_task(shop.call("query_table", table="endless"))
+    await wait_until(lambda: running(shop) == 1)
+    shop.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'isthmus' "
+        "and state = 'active' and datname = current_database()"
+    )
+    assert (await call).error == "source_unavailable"
+    assert len(await shop.query(table="orders")) == 4
+
+
+async def test_a_connection_that_ended_while_nobody_asked_costs_no_call(postgresql_shop: Shop) -> None:
+    shop = postgresql_shop
+    await asyncio.gather(*(shop.query(table="orders") for _ in range(20)))
+    ((ended,),) = shop.execute(
+        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where application_name = 'isthmus' "
+        "and datname = current_database()"
+    )
+    assert 0 < ended <= 2 * shop.limit
+    for answer in await asyncio.gather(*(shop.call("query_table", table="orders") for _ in range(20))):
+        assert len(answer.rows) == 4
+
+
 async def test_a_deadline_stops_the_query_in_sqlite(sqlite_shop: Shop) -> None:
     shop = sqlite_shop
     shop.execute(ENDLESS["sqlite"])

@@ -1,5 +1,6 @@
 """Related rows: dotted names in every place, lists within rows, and what grants leave of them."""
 
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import pytest
@@ -180,7 +181,7 @@ async def test_related_rows_take_a_statement_for_each_relation_and_not_for_each_
             "at most 12 parts",
         ),
         ({"columns": ["customer.nam"]}, "customers has no column nam. Did you mean name"),
-        ({"filter": "customer.sales.x.y = 1"}, "customers has no column sales"),
+        ({"filter": "customer.sales.x.y = 1"}, "customers has no column or relation sales"),
         ({"related": [{"path": "sales", "limit": 1000}]}, "`related[0].limit`: expected `integer` <= 100"),
         ({"distinct": True, "related": ["sales"]}, "leave related out"),
     ],
@@ -290,3 +291,35 @@ async def test_row_filters_hold_for_related_rows_and_counts(shelves: Shop) -> No
     assert await shelves.query(table="customers", columns=["id"], filter="orders.status = 'open'") == [[2]]
     outcome = await shelves.call("query_table", table="orders", count="estimated")
     assert (outcome.value["count"], outcome.value["estimated"]) == (2, False)
+
+
+async def test_a_moment_in_a_filter_is_that_of_the_call_and_not_of_the_plan(
+    sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = sqlite_shop
+    shop.execute("update orders set placed_at = '2030-06-01 00:00:00'")
+    related = [{"path": "orders", "columns": ["id"], "filter": "placed_at < now()", "limit": 1}]
+    dated = [Grant(("db.*",), ("read",), ("orders",), rows="placed_at < now()")]
+    moments: list[tuple[datetime, list[Any], list[Any]]] = [
+        (datetime(2030, 5, 1, tzinfo=UTC), [], []),
+        (datetime(2030, 7, 1, tzinfo=UTC), [[1]], [[1]]),
+    ]
+    for moment, lists, rows in moments:
+        monkeypatch.setattr("isthmus_db_worker.filter_syntax.datetime", clock_at(moment))
+        monkeypatch.setattr("time.time", moment.timestamp)
+        shop.grants = [Grant(("db.*",), ("read",), rows="id > 0"), Grant(("db.*",), ("read",), ("orders",))]
+        assert await shop.query(table="customers", columns=["id"], related=related, ids=[1]) == [[1, lists]]
+        assert (await shop.query(table="customers", columns=["id"], related=related, limit=1)) == [[1, lists]]
+        shop.grants = dated
+        assert await shop.query(table="orders", columns=["id"], limit=1) == rows
+
+
+def clock_at(moment: datetime) -> type[datetime]:
+    """A clock that stands still."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return moment.astimezone(tz)
+
+    return Clock

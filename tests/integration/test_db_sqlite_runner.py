@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
 from databases import ENDLESS, Shop
@@ -42,6 +43,13 @@ async def test_a_short_read_takes_no_thread(sqlite_shop: Shop, threads: list[Sta
     assert isinstance(sqlite_shop.source.handle.runner, SqliteRunner)
     assert await sqlite_shop.query(table="orders", columns=["id"], filter="total > 15") == [[2], [3]]
     assert threads == []
+
+
+def test_a_value_that_stands_in_a_statement_more_than_once_is_bound_as_often() -> None:
+    least = sa.bindparam("least", type_=sa.Integer)
+    number = sa.column("id", sa.Integer)
+    select = sa.select(number).where(number >= least, number != 7, number < least)
+    assert Statement(select).compiled(sqlite.dialect()).in_order({"least": 2}) == [2, 7, 2]
 
 
 async def test_a_long_read_begins_anew_in_a_thread_and_holds_up_nobody(

@@ -111,7 +111,9 @@ async def test_every_source_is_a_resource_and_all_else_comes_by_templates(gatewa
         assert [t.uri_template for t in templates.resource_templates] == [
             "database://{database}", "database://{database}/{table}", "store://{store}", "store://{store}/{+path}",
         ]  # fmt: skip
-        assert (await read(client, "database://shop")).startswith("Database shop (Orders and customers), tables and")
+        assert (await read(client, "database://shop")).startswith(
+            "Database shop (Orders and customers): 5 tables and views."
+        )
         assert (await read(client, "database://shop/orders")).endswith("rows: 4")
         assert (await read(client, "store://reports")).splitlines()[:2] == ["public/", "secret/"]
         template = UriTemplate.parse(templates.resource_templates[3].uri_template)

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -58,7 +59,7 @@ def runner_of(url: URL) -> type[ThreadRunner]:
     match url.drivername:
         case "sqlite" | "sqlite+pysqlite":
             return SqliteRunner
-        case "postgresql+psycopg":
+        case "postgresql+psycopg" if sys.platform != "win32":  # whose event loop the driver cannot use
             return importlib.import_module("isthmus_db_worker.postgresql_runner").PostgresqlRunner
         case _:
             return ThreadRunner

@@ -91,6 +91,8 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
             return InvalidArguments("A value does not fit the column that it is for; describe_table shows the types.")
         case Failure.RANGE:
             return InvalidArguments("A figure is larger than the database can hold, or made of what is no number.")
+        case Failure.UNSEARCHABLE:
+            return InvalidArguments("matches needs a full-text index, which this column has not; use contains instead.")
         case Failure.OTHER:
             return ToolError("The database refused this; the worker's log has the reason.")
         case _:

@@ -130,6 +130,9 @@ class Joins:
             if relation is None and not number and step.lower() == view.table.name.name.lower():
                 return self._walk(path[1:])  # SQL's own way to name a column
             if relation is None:
+                if pick(view.columns, step) is None:
+                    known = [*self._sight.relations(view), *view.columns]
+                    raise UnknownColumn(f"{view.table.key} has no column or relation {step[:64]}.{near(step, known)}")
                 return place, view, start, path[number:]
             if relation.many:
                 return path[: number + 1], view, start, None

@@ -57,6 +57,8 @@ class Lists:
     limit: int
     statements: Mapping[int, tuple[Statement, Parameters]]
     """By how many rows above they are for. Their rows begin with the link."""
+    inputs: Inputs
+    """What their filter needs; moments in it are those of the call."""
 
     @property
     def columns(self) -> list[str]:
@@ -129,8 +131,7 @@ def _plan_list(sight: Sight, above: Selection, node: _Node, attributes: Mapping[
         parameters = Parameters()
         conditions = [with_key_of(moved, count, parameters), *joins.reach]
         if given is not None:
-            fixed = Parameters(Inputs(given.literals, attributes))
-            conditions.append(compile_filter(given, joins.condition, child.dialect, fixed))
+            conditions.append(compile_filter(given, joins.condition, child.dialect, parameters))
         pairs = zip(relation.columns, relation.to_columns, strict=True)
         linked = sa.and_(*(start.c[a] == joins.start.c[b] for a, b in pairs))
         keys = [column.sql for column in moved]
@@ -143,8 +144,9 @@ def _plan_list(sight: Sight, above: Selection, node: _Node, attributes: Mapping[
 
     name = ".".join((*node.place, relation.name))
     statements = {count: statement(count) for count in AT_ONCE}
+    inputs = Inputs(given.literals if given is not None else (), attributes)
     shown = [*outputs, *more]
-    return Lists(name, places, shown, presenter(shown), lists, wanted.limit, statements)
+    return Lists(name, places, shown, presenter(shown), lists, wanted.limit, statements, inputs)
 
 
 class Reading:
@@ -192,7 +194,7 @@ class Reading:
             chunk = keys[start : start + AT_ONCE[-1]]
             size = next(size for size in AT_ONCE if size >= len(chunk))
             statement, parameters = nested.statements[size]
-            values = parameters.values(Inputs(keys=[*chunk, *([chunk[-1]] * (size - len(chunk)))]))
+            values = parameters.values(replace(nested.inputs, keys=[*chunk, *([chunk[-1]] * (size - len(chunk)))]))
             await self._database.runner.read(statement, take, self._left(), values)
             if self._rows > MOST_ROWS:
                 raise TooLarge(f"There are more than {MOST_ROWS:,} related rows; ask for fewer rows or shorter lists.")

@@ -3,7 +3,9 @@
 The driver is the same as in the threads, so a URL means the same and so does every value.
 """
 
+import asyncio
 import math
+import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +29,12 @@ class Opened:
     def __init__(self, connection: AsyncConnection[tuple[object, ...]]) -> None:
         self.connection = connection
         self.limit = 0
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def is_stale(self) -> bool:
+        """Whether something came while nobody asked: so a server says that it goes, or is gone."""
+        return self.connection.closed or bool(self._poll.poll(0))
 
     async def run(self, compiled: Compiled, values: Values, left: float) -> list[Row]:
         """All rows. The statement ends by itself after the seconds that are left."""
@@ -39,11 +47,12 @@ class Opened:
 
 
 class PostgresqlRunner(ThreadRunner):
-    """As ThreadRunner, but for reads. Its callers are no more than it has connections."""
+    """As ThreadRunner, but for reads, which have as many connections of their own as there may be calls at a time."""
 
     def __init__(self, url: URL, dialect: Dialect, size: int, longest: float = math.inf) -> None:
         super().__init__(url, dialect, size, longest)
         self._idle: list[Opened] = []
+        self._places = asyncio.Semaphore(size)
 
     async def read(
         self, statement: Statement, take: Callable[[Row], bool], seconds: float, values: Values | None = None
@@ -66,18 +75,21 @@ class PostgresqlRunner(ThreadRunner):
         super().close()
 
     async def _rows(self, compiled: Compiled, values: Values, end: float) -> list[Row]:
-        while True:
-            kept = self._idle.pop() if self._idle else None
-            opened = kept or await self._open()
+        """A read that fails is not run again: it may be what the server was rid of."""
+        async with self._places:
+            opened = self._kept() or await self._open()
             try:
-                rows = await opened.run(compiled, values, end - time.monotonic())
-            except psycopg.Error:
-                if kept is None or not opened.connection.broken:
-                    raise
-                continue  # the server went away while nobody asked it; the next one may be a new one
+                return await opened.run(compiled, values, end - time.monotonic())
             finally:
                 await self._give_back(opened)
-            return rows
+
+    def _kept(self) -> Opened | None:
+        while self._idle:
+            opened = self._idle.pop()
+            if not opened.is_stale():
+                return opened
+            opened.connection.pgconn.finish()
+        return None
 
     async def _open(self) -> Opened:
         engine = self.engine(read_only=True)

@@ -68,7 +68,7 @@ def read_sql(text: str, url: URL, *, free: bool = False) -> Sql:
         trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
     except SqlglotError as error:
         raise InvalidArguments(_sentence(error)) from None
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):  # sqlglot is not made for any text
         raise InvalidArguments(f"The query cannot be read. {ONE_QUERY}") from None
     if len(trees) != 1 or not isinstance(tree := trees[0], exp.Query):
         raise InvalidArguments(ONE_QUERY)
@@ -310,6 +310,7 @@ def _seen(
     table, ours = view.table.sql, list[str]()
     masked = sa.literal_column(f"'{MASK}'", sa.String())
     columns = [masked.label(name) if name in view.masked else table.c[name] for name in view.columns]
+    columns = columns or [sa.null().label("no_column")]
     rows = [condition for condition in (view.reach, view.reading) if condition is not None]
 
     def named(element: Any, **options: object) -> Any:

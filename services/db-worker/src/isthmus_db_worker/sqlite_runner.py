@@ -50,17 +50,16 @@ class SqliteRunner(ThreadRunner):
 
     def _try(self, statement: Statement, values: Values) -> list[Row] | None:
         """All rows; None when that takes too long or fails: a thread has the time, and tells what is wrong."""
-        now = time.monotonic()
-        if now < statement.slow_until:
+        if time.monotonic() < statement.slow_until:
             return None
         try:
             connection = self._connected()
             compiled = statement.compiled(self.engine(read_only=True).dialect)
             if not compiled.is_final:
                 return None
-            self._end = now + BUDGET
+            self._end = time.monotonic() + BUDGET
             rows: list[Row] = []
-            cursor = connection.execute(compiled.text, tuple(compiled.parameters(values).values()))
+            cursor = connection.execute(compiled.text, compiled.in_order(values))
             codes = [None] * len(cursor.description)
             while batch := cursor.fetchmany(FETCHED):
                 rows += compiled.rows(batch, codes)

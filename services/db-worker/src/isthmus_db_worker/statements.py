@@ -31,8 +31,13 @@ class Compiled:
         self._dialect = dialect
         self._fetched: dict[int, Process] | None = None
 
+    def in_order(self, values: Values) -> list[object]:
+        """What is bound, as the text's parameters stand: a name may stand there more than once."""
+        picked = self.parameters(values)
+        return [picked[name] for name in self._names]
+
     def parameters(self, values: Values) -> dict[str, object]:
-        """What is bound, by name in the order of the text's parameters."""
+        """What is bound, by name."""
         picked = {name: values[name] if name in values else self._fixed[name] for name in self._names}
         for name, process in self._bound.items():
             picked[name] = process(picked[name])

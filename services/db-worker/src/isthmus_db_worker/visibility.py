@@ -1,5 +1,6 @@
 """What one caller sees of a database: the tables, columns, rows and relations that the grants leave."""
 
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -145,10 +146,13 @@ async def plan_on(call: Call[Database], name: TableName, action: str, access: Ac
 
 
 def who(call: Call[Database]) -> Hashable:
-    """What the caller's views depend on: the grants, and the caller where row filters speak of the user."""
-    if any(grant.rows for grant in call.granted.grants):
-        return call.granted.digest, tuple(sorted(attributes_of(call.principal).items()))
-    return call.granted.digest
+    """What the caller's views depend on: the grants, the caller where row filters speak of the user, and the time
+    where they speak of it."""
+    rows = [grant.rows.lower() for grant in call.granted.grants if grant.rows]
+    if not rows:
+        return call.granted.digest
+    second = int(time.time()) if any(word in row for row in rows for word in ("now", "current_", "today")) else 0
+    return call.granted.digest, tuple(sorted(attributes_of(call.principal).items())), second
 
 
 async def _view(call: Call[Database], name: TableName, action: str, access: Access, *, again: bool = False) -> View:

@@ -100,6 +100,8 @@ class Failure(Enum):
     """A value does not fit a column, or two things cannot be compared."""
     RANGE = auto()
     """A figure is larger than the engine can hold, or is made of what is no number."""
+    UNSEARCHABLE = auto()
+    """No full-text index covers what was searched."""
     TAKEN = auto()
     """A unique key or primary key."""
     REFERENCE = auto()
@@ -141,8 +143,6 @@ class Dialect:
     has_materialized_views = False
     nulls_sort_high = False
     """Whether nulls come after all values in ascending order."""
-    sqlglot = ""
-    """What sqlglot calls it; empty: callers cannot run SQL of their own there."""
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
     zoned = ZONED
     """Moments with a time zone."""

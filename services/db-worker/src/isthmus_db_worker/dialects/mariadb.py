@@ -68,6 +68,7 @@ FAILURES = {
         1153, 1264, 1265, 1267, 1292, 1300, 1366, 1367, 1406, 1411, 1416, 1441, 1690, 3140, 3141, 3156, 3854, 4078,
         4079,
     ),
+    Failure.UNSEARCHABLE: (1191,),
     Failure.TAKEN: (1022, 1062, 1169, 1586),
     Failure.REFERENCE: (1216, 1217, 1451, 1452),
     Failure.MISSING: (1048, 1121, 1364, 1566),
@@ -246,7 +247,6 @@ BOOLEAN = Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean
 class MariadbDialect(Dialect):
     """MariaDB and MySQL."""
 
-    sqlglot = "mysql"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (mysql.YEAR, values.INTEGER),
         (mysql.BIT, values.UNSIGNED),

@@ -206,7 +206,6 @@ class Items(sa.TypeDecorator[list[Any]]):
 class PostgresqlDialect(Dialect):
     """PostgreSQL."""
 
-    sqlglot = "postgres"
     has_materialized_views = True
     nulls_sort_high = True
     errors: tuple[type[Exception], ...] = (psycopg.Error,)

@@ -193,7 +193,6 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteDialect(Dialect):
     """SQLite."""
 
-    sqlglot = "sqlite"
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = (
         (sa.Boolean, Conversion(values.BOOLEAN.noun, values.BOOLEAN.parse, _present_boolean)),
         (sa.Float, Conversion(values.FLOAT.noun, _stored_float)),
@@ -245,6 +244,8 @@ class SqliteDialect(Dialect):
         failure = FAILURES.get(name) or FAILURES.get(plain)
         if str(error) == "integer overflow" or str(error).startswith("user-defined aggregate"):
             failure = Failure.RANGE
+        if "MATCH" in str(error):
+            failure = Failure.UNSEARCHABLE
         if failure is None and str(error).startswith(("no such table", "no such column")):
             failure = Failure.CHANGED
         return Diagnosis(failure or Failure.OTHER, _named_columns(error))
