@@ -8,7 +8,7 @@ import math
 import select
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, cast
 
 import psycopg
@@ -96,12 +96,11 @@ class PostgresqlRunner(ThreadRunner):
         _, options = engine.dialect.create_connect_args(self.url)
         given: dict[str, Any] = {**postgresql.connect_options(self.url), **options}
         connection = await AsyncConnection.connect(autocommit=True, **given)
-        try:
+        with ExitStack() as undo:
+            undo.callback(connection.pgconn.finish)
             postgresql.register_loaders(connection.adapters)
             await connection.execute(postgresql.session_settings(read_only=True).encode())
-        except BaseException:
-            connection.pgconn.finish()
-            raise
+            undo.pop_all()
         return Opened(cast("AsyncConnection[tuple[object, ...]]", connection))
 
     async def _give_back(self, opened: Opened) -> None:
