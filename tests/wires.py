@@ -3,16 +3,18 @@
 import hmac
 from dataclasses import dataclass, field
 
+from isthmus.auditing import Written
 from isthmus.messages import Frame
 
 
 @dataclass
 class Heard:
-    """Keeps what a call says before its answer."""
+    """Keeps what a call says beside its answer."""
 
     frames: list[tuple[Frame, bytes]] = field(default_factory=list[tuple[Frame, bytes]])
     updates: list[str] = field(default_factory=list[str])
     offered: int = 0
+    written: list[Written] = field(default_factory=list[Written])
 
     async def frame(self, frame: Frame, body: bytes) -> None:
         self.frames.append((frame, body))
@@ -25,3 +27,6 @@ class Heard:
 
     async def offer_changed(self) -> None:
         self.offered += 1
+
+    def wrote(self, written: Written) -> None:
+        self.written.append(written)

@@ -266,3 +266,20 @@ async def test_a_cascade_may_not_reach_what_the_caller_may_not_change(shop: Shop
     assert (await shop.call("delete_records", table="parents", ids=[2])).error == "not_allowed"
     assert (await shop.call("delete_records", table="parents", ids=[1, 3])).value == {"deleted": 2}
     assert shop.execute("select id from children") == [(2,)]
+
+
+async def test_what_was_written_is_put_on_record_by_table_key_and_count(shop: Shop) -> None:
+    record = {"name": "Eve", "salary": "77.70", "orders": [{"total": "55.50"}, {"total": 1}]}
+    (key,) = (await shop.call("create_records", table="customers", records=[record])).value["ids"]
+    first, second = shop.heard.written
+    assert (first.object, first.action, first.count, first.keys, first.plan) == ("customers", "create", 1, (key,), "")
+    assert (second.object, second.action, second.count, len(second.keys)) == ("orders", "create", 2, 2)
+    assert not any(value in str(shop.heard.written) for value in ("Eve", "77.7", "55.5"))
+    arguments: dict[str, Any] = {"table": "prices", "filter": "item = 'pen'"}
+    plan = (await shop.call("delete_records", preview=True, **arguments)).value["preview"]["plan"]
+    assert shop.heard.written == []
+    await shop.call("delete_records", plan=plan, **arguments)
+    (deleted,) = shop.heard.written
+    assert (deleted.action, deleted.keys, deleted.plan) == ("delete", (["pen", "DE"], ["pen", "FR"]), plan[:16])
+    await shop.call("create_records", table="customers", records=[{"id": 1, "name": "x"}])
+    assert shop.heard.written == []

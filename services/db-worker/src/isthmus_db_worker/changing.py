@@ -10,13 +10,14 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from isthmus.asking import form
+from isthmus.auditing import MOST_KEYS, Written
 from isthmus.errors import Conflict, InvalidArguments, NotAllowed
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import Failure
 from isthmus_db_worker.failures import Misfit, Violation, about_record
 from isthmus_db_worker.journal import Journal, note_after
-from isthmus_db_worker.plans import SECONDS, Statement, check_plan, make_plan
+from isthmus_db_worker.plans import SECONDS, Statement, check_plan, id_of, make_plan
 from isthmus_db_worker.previews import Preview, preview_of
 from isthmus_db_worker.returning import Returning
 from isthmus_db_worker.rows import row_text
@@ -195,6 +196,8 @@ async def _run(call: Call[Database], change: Change, plan: str, *, undo: bool = 
     for left in reversed(range(change.tries)):
         try:
             await transact(call, work)
+            if not undo:
+                _put_on_record(call, journal, id_of(plan))
         except _Undone:
             pass
         except Violation as broken:
@@ -206,6 +209,17 @@ async def _run(call: Call[Database], change: Change, plan: str, *, undo: bool = 
             raise InvalidArguments(f"{_place(journal)}{misfit.message}") from None
         break
     return journal
+
+
+def _put_on_record(call: Call[Database], journal: Journal, plan: str) -> None:
+    """Tables, keys and counts; what the database did by itself as far as it was looked at."""
+    for entry in journal.entries:
+        if entry.count:
+            table = entry.view.table
+            keys = tuple(present_key(table.handle, key) for key in entry.keys[:MOST_KEYS])
+            call.wrote(Written(object=table.key, action=entry.action, count=entry.count, keys=keys, plan=plan))
+    for (name, action), count in journal.cascades.items():
+        call.wrote(Written(object=name, action=action, count=count, plan=plan))
 
 
 def _place(journal: Journal) -> str:
