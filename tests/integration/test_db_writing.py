@@ -222,7 +222,7 @@ async def test_the_keys_of_a_batch_stand_in_the_order_of_its_records_whatever_th
     shapes: list[dict[str, Any]] = [{}, {"note": None}, {"note": "n"}, {"id": None}, {"id": 5000}, {"paid": True}]
     records = [{"customer_id": 1, "total": n, **shapes[n % len(shapes)]} for n in range(60)]
     for n, record in enumerate(records):
-        if "id" in record and record["id"]:
+        if record.get("id"):
             record["id"] += n
     ids = (await shop.call("create_records", table="orders", records=records)).value["ids"]
     stored = dict(shop.execute("select id, total from orders where id > 4"))
