@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+STREAM = "AUDIT"
+"""The JetStream stream of the audit trail: every message is JSON lines, an event each."""
+
 AUDIT_HEADER = "Isthmus-Audit"
 """On the final reply, refusals too: a Report in JSON, in ASCII."""
 
