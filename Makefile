@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table fuzz tokens
+.PHONY: up test test-compose check format bench bench-worker bench-writes soak soak-failures tools-table fuzz tokens
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -29,6 +29,9 @@ bench: $(UV)  ## Calls per second and latency through the whole path
 
 bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlchemy alone
 	$(RUN) python tests/benchmarks/worker.py
+
+bench-writes: $(UV)  ## What 1,000 new records cost inside the db worker, against SQLAlchemy alone, on three engines
+	$(RUN) python tests/benchmarks/writing.py
 
 tokens: $(UV)  ## What answers cost a model, against DBHub and MCP Toolbox; writes the table of docs/databases.md anew
 	$(RUN) python tests/benchmarks/tokens.py $(ARGS)

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,11 +14,14 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from nats.js.api import StreamConfig
 
+from auth_server import Auth
 from fleet import until_listed
 from gateways import Gateway, running_gateway
-from isthmus import bus
+from isthmus import bus, subjects
 from isthmus.auditing import STREAM, Written
-from isthmus.errors import Conflict
+from isthmus.errors import ConfigurationError, Conflict
+from isthmus.launcher import audit as command
+from isthmus.launcher.survey import connected
 from isthmus.worker import Call, Source, Worker
 from isthmus_auth import audit_stream
 from isthmus_mcp_gateway import audit
@@ -245,6 +250,40 @@ async def test_without_a_stream_events_gather_up_to_a_bound_and_the_gap_is_told_
         "the audit trail cannot be written (NoStreamResponseError): 250 events wait, 750 are lost"
     ]
     await client.close()
+
+
+async def test_the_command_prints_the_trail_from_when_it_is_asked_to_and_follows_it(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    async with connected(nats.settings("auth"), command.USER) as client:
+        with pytest.raises(command.NoTrail):
+            [line async for line in command.read(client, None, follow=False)]
+        with Auth(tmp_path / "auth", nats).running():
+            gateway = await bus.connect(nats.settings("gateway"), "gateway", pending_size=0)
+            trail_of_gateway = Audit(gateway, "g")
+            trail_of_gateway.start()
+            for number in range(150):
+                trail_of_gateway.put(call_event(number))
+            await trail_of_gateway.close()
+            await gateway.close()
+        lines = [line async for line in command.read(client, timedelta(hours=1), follow=False)]
+        assert [msgspec.json.decode(line)["call"] for line in lines] == [str(number) for number in range(150)]
+        assert [line async for line in command.read(client, None, follow=False)] == lines
+        assert [line async for line in command.read(client, timedelta(0), follow=False)] == []
+        following = command.read(client, timedelta(0), follow=True)
+        next_line = asyncio.create_task(anext(following))
+        async with asyncio.timeout(5):
+            while not next_line.done():  # it begins with what comes after it has begun
+                await client.jetstream().publish(subjects.audit("auth"), b'{"event": "test"}')
+                await asyncio.wait([next_line], timeout=0.05)
+        assert next_line.result() == '{"event": "test"}'
+        await following.aclose()
+
+
+def test_since_takes_a_number_and_a_unit() -> None:
+    assert command.parse_since("90m") == timedelta(minutes=90)
+    with pytest.raises(ConfigurationError):
+        command.parse_since("yesterday")
 
 
 async def test_auth_makes_the_stream_and_brings_another_one_up_to_date(nats: NatsServer) -> None:

@@ -105,34 +105,38 @@ async def test_what_cannot_be_written_is_refused(
         (
             "create_records",
             {"table": "customers", "records": [{"name": "Eve"}, {"name": "Ada", "email": "ada@example.com"}]},
-            "There is a record with that email already; nothing was changed.",
+            "There is a record with that email already",
         ),
         (
             "create_records",
             {"table": "customers", "records": [{"name": "Eve"}, {"id": 1, "name": "Ada"}]},
-            "There is a record with that id already; nothing was changed.",
+            "records[1]: There is a record with that id already",
         ),
         (
             "create_records",
             {"table": "customers", "records": [{"name": "Eve"}, {"country": "DE"}]},
-            "name needs a value; nothing was changed.",
+            "records[1]: name needs a value; nothing was changed.",
         ),
         (
             "create_records",
             {"table": "orders", "records": [{"customer_id": 1}, {"customer_id": 99}]},
-            "A foreign key would point at a record that is not there",
+            "records[1]: customer_id points at no record of customers; nothing was changed.",
         ),
         (
             "create_records",
             {"table": "orders", "records": [{"customer_id": 1}, {"customer_id": 1, "total": -1}]},
-            "A rule of the database does not allow these values; nothing was changed.",
+            "records[1]: The rule sensible of the table does not allow these values; nothing was changed.",
         ),
         (
             "update_records",
             {"table": "customers", "values": {"email": "same@example.com"}, "filter": "id > 0"},
-            "There is a record with that email already; nothing was changed.",
+            "There is a record with that email already",
         ),
-        ("delete_records", {"table": "customers", "filter": "id > 0"}, "A foreign key would point at a record"),
+        (
+            "delete_records",
+            {"table": "customers", "filter": "id > 0"},
+            "still point at a record that this would delete",
+        ),
     ],
 )
 async def test_a_broken_rule_is_a_conflict_in_plain_words_and_nothing_is_changed(
@@ -143,6 +147,7 @@ async def test_a_broken_rule_is_a_conflict_in_plain_words_and_nothing_is_changed
     outcome = await shop.call(tool, **arguments)
     assert outcome.error == "conflict"
     assert sentence in outcome.text
+    assert outcome.text.endswith("; nothing was changed.")
     assert "constraint" not in outcome.text.lower()
     assert [shop.execute(f"select * from {table} order by id") for table in tables] == before  # noqa: S608
 
@@ -151,7 +156,7 @@ async def test_a_value_that_the_database_refuses_is_told_without_its_words(postg
     records = [{"customer_id": 3_000_000_000}]
     outcome = await postgresql_shop.call("create_records", table="orders", records=records)
     assert outcome.error == "invalid_arguments"
-    assert outcome.text == "A value does not fit the column that it is for; describe_table shows the types."
+    assert outcome.text == "records[0]: A value does not fit the column that it is for; describe_table shows the types."
     outcome = await postgresql_shop.call("create_records", table="lines", records=[{"text": "a\x00b"}])
     assert outcome.error == "invalid_arguments"
 
@@ -160,7 +165,10 @@ async def test_text_that_is_too_long_and_numbers_out_of_range_are_told_in_mariad
     for record in ({"name": "x", "country": "y" * 70_000}, {"name": "x", "salary": 10**9}, {"id": 2**31, "name": "x"}):
         outcome = await mariadb_shop.call("create_records", table="customers", records=[record])
         assert outcome.error == "invalid_arguments"
-        assert outcome.text == "A value does not fit the column that it is for; describe_table shows the types."
+        assert (
+            outcome.text
+            == "records[0]: A value does not fit the column that it is for; describe_table shows the types."
+        )
 
 
 async def test_a_key_of_zero_is_no_number_of_the_databases_own(mariadb_shop: Shop) -> None:
@@ -208,3 +216,25 @@ async def test_a_key_with_a_default_comes_back(shop: Shop) -> None:
     shop.execute(f"create table tokens (id varchar(40) primary key default {default}, note text)")
     created = (await shop.call("create_records", table="tokens", records=[{"note": "a"}, {"note": "b"}])).value
     assert sorted(created["ids"]) == sorted(row[0] for row in await shop.query(table="tokens", columns=["id"]))
+
+
+async def test_the_keys_of_a_batch_stand_in_the_order_of_its_records_whatever_they_give(shop: Shop) -> None:
+    shapes: list[dict[str, Any]] = [{}, {"note": None}, {"note": "n"}, {"id": None}, {"id": 5000}, {"paid": True}]
+    records = [{"customer_id": 1, "total": n, **shapes[n % len(shapes)]} for n in range(60)]
+    for n, record in enumerate(records):
+        if record.get("id"):
+            record["id"] += n
+    ids = (await shop.call("create_records", table="orders", records=records)).value["ids"]
+    stored = dict(shop.execute("select id, total from orders where id > 4"))
+    assert [float(stored[key]) for key in ids] == list(range(60))
+    assert len(set(ids)) == 60
+
+
+@pytest.mark.parametrize("columns", ["code varchar(9) primary key, note text", "id bigint, note text", "note text"])
+async def test_batches_go_into_tables_with_any_key_or_none(shop: Shop, columns: str) -> None:
+    shop.execute(f"create table things ({columns})")
+    name = columns.split()[0]
+    records = [{name: str(n) if name != "id" else n} for n in range(50)]
+    outcome = await shop.call("create_records", table="things", records=records)
+    assert outcome.value == {"created": 50, "ids": [str(n) for n in range(50)] if name == "code" else None}
+    assert shop.execute("select count(*) from things") == [(50,)]

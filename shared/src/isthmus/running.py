@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,14 +66,15 @@ class RunningCalls(Generic[T]):
     """All of one worker."""
 
     def __init__(
-        self, client: Client, toolbox: Toolbox[T], worker_id: str, offer: Callable[[], Awaitable[None]]
+        self, client: Client, toolbox: Toolbox[T], worker_id: str, offer: Callable[[], Awaitable[None]], key: str
     ) -> None:
-        """`offer` tells everybody what the worker offers, anew."""
+        """`offer` tells everybody what the worker offers, anew; `key` is the secret that all workers share, if any."""
         self.client = client
         self.kind = toolbox.kind
         self.offer = offer
         self._toolbox = toolbox
         self._worker_id = worker_id
+        self.secret = hmac.digest((key or secrets.token_hex()).encode(), b"what a worker signs", hashlib.sha256)
         self.running: dict[str, Running] = {}
         self.cancelled: dict[str, float] = {}
         self.reported: dict[str, tuple[float, str, dict[str, str]]] = {}
@@ -191,6 +195,10 @@ class CallWire(Generic[T]):
         """To the caller; what is too large for the bus is left out."""
         if len(body) < self.calls.client.max_payload - 1024:
             await self.calls.frame(self.running, frame, body)
+
+    def sign(self, said: bytes) -> bytes:
+        """HMAC-SHA256 with a secret of the workers."""
+        return hmac.digest(self.calls.secret, said, hashlib.sha256)
 
     async def updated(self, uri: str) -> None:
         """To every gateway."""

@@ -58,6 +58,10 @@ class Wire(Protocol):
         """To the caller."""
         ...
 
+    def sign(self, said: bytes) -> bytes:
+        """HMAC-SHA256 with a secret of the workers."""
+        ...
+
     async def updated(self, uri: str) -> None:
         """To every gateway."""
         ...
@@ -115,6 +119,11 @@ class Call(Generic[T]):
     async def offer_changed(self) -> None:
         """Tells the clients that the worker's tools, prompts or resources are others: declare them first."""
         await self.wire.offer_changed()
+
+    def sign(self, said: bytes) -> bytes:
+        """A signature of 32 bytes that any worker can check which shares ISTHMUS_FINGERPRINT_KEY with this one, by
+        making it again: for what a client is to bring back."""
+        return self.wire.sign(said)
 
     def wrote(self, written: Written) -> None:
         """Puts on record what this call has changed, as soon as that is committed; as often as there is something.

@@ -146,6 +146,8 @@ class Dialect:
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
     zoned = ZONED
     """Moments with a time zone."""
+    system_version: ReflectedColumn | None = None
+    """A column that every table has, and whose value changes whenever a row does."""
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """An engine with a pool of its own; a read-only one must not be able to write, whatever it is given."""
@@ -198,6 +200,11 @@ class Dialect:
         """How many rows the engine's statistics say that which table has; asks no table itself."""
         del inspector, schema
         return {}
+
+    def undoes(self, connection: Connection, table: sa.Table) -> bool:
+        """Whether what is written to the table can be rolled back."""
+        del connection, table
+        return True
 
     def complaint(self, error: BaseException) -> str | None:
         """What the engine says about the text of a statement; None: what it says could hold values, too."""
