@@ -122,7 +122,7 @@ async def test_a_write_leaves_an_event_that_says_who_wrote_what_where_and_a_read
             "outcome": "ok",
             "written": [
                 {"object": "crm.orders", "action": "update", "count": 3, "keys": [7, 8, 9], "plan": "p1"},
-                {"object": "crm.lines", "action": "create", "keys": [["pen", "DE"]]},
+                {"object": "crm.lines", "action": "create", "count": 1, "keys": [["pen", "DE"]]},
             ],
         }
 
