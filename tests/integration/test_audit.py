@@ -14,6 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from nats.js.api import StreamConfig
 
+import wire
 from auth_server import Auth
 from fleet import until_listed
 from gateways import Gateway, running_gateway
@@ -71,6 +72,13 @@ def make_worker(shelf: Shelf) -> Worker[Shelf]:
         if arguments.how == "conflict":
             raise Conflict("Only after it was written.")
         call.wrote(LINES)
+        return "done"
+
+    @worker.tool(scope="data:write", action="update", task_support="optional")
+    async def change_slowly(call: Call[Shelf], arguments: Change) -> str:
+        """Changes something in a task."""
+        await call.become_task()
+        call.wrote(ORDERS)
         return "done"
 
     @worker.tool(scope="data:read", action="read", read_only=True)
@@ -186,7 +194,23 @@ async def test_a_bus_that_goes_during_a_write_loses_no_event_and_the_worker_tell
         assert (late["call"], objects(late)) == (unknown["call"], ["crm.orders", "crm.lines"])
 
 
-async def test_the_trace_of_the_caller_is_part_of_the_event(nats: NatsServer) -> None:
+async def test_both_eras_and_tasks_leave_the_same_events_with_the_trace_of_their_callers(nats: NatsServer) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with calling(nats) as (gateway, _), reading(nats) as trail:
+        call: dict[str, Any] = {"name": "change", "arguments": {}}
+        await wire.ask(gateway, "tools/call", call, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+        async with gateway.client("legacy") as older:
+            await older.call_tool("change", {})
+        await wire.ask(gateway, "tools/call", {**call, "name": "change_slowly"}, capabilities=wire.TASKS)
+        events = await trail.until(lambda events: len(events) == 4)
+        assert outcomes(events) == ["ok", "ok", "task", "ok"]
+        assert [event.get("trace") for event in events] == [trace, None, None, None]
+        assert [objects(event) for event in events[:2]] == [["crm.orders", "crm.lines"]] * 2
+        assert objects(events[2]) + objects(events[3]) == ["crm.orders"]  # told once, as soon as it is known
+        assert events[2]["call"] == events[3]["call"]
+
+
+def test_what_is_no_trace_id_is_left_out() -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     assert audit.trace_id(f"00-{trace}-b7ad6b7169203331-01") == trace
     assert audit.trace_id(f"00-{'0' * 32}-b7ad6b7169203331-01") == ""

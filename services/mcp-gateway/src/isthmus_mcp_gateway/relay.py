@@ -70,6 +70,7 @@ class Called:
         self.ended = self.outcome != "task"
         if not self.read_only:
             self._record(self.written)
+            self.written = []
         claims = self.claims
         self.line.log(
             logger,
