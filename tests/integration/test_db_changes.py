@@ -158,6 +158,9 @@ async def test_an_upsert_takes_the_rights_to_create_and_to_update(shop: Shop) ->
     shop.grants = [Grant(sources=("db.*",), actions=("*",), rows="owner = {user.id}")]
     outcome = await shop.call("upsert_records", table="customers", records=[{"id": 2, "name": "x", "owner": "u_1"}])
     assert outcome.error in ("not_found", "not_allowed")
+    records = [{"email": "dee@example.com", "name": "x", "owner": "u_1"}]
+    unseen = await shop.call("upsert_records", table="customers", records=records, key=["email"])
+    assert unseen.text.startswith("records[0]: there is no record dee@example.com in customers that you may change")
     assert len(customers(shop)) == 4
 
 
@@ -308,3 +311,10 @@ async def test_rows_that_do_not_fit_the_answer_are_said_to_be_missing(shop: Shop
     assert outcome.value["truncated"] is True
     assert 10 < len(outcome.value["rows"]) < 100
     assert "more rows were changed than are shown" in outcome.text
+
+
+async def test_rows_whose_key_is_null_are_not_changed_by_halves(sqlite_shop: Shop) -> None:
+    sqlite_shop.execute("create table codes (code text primary key, note text);\ninsert into codes values (null, 'a')")
+    outcome = await sqlite_shop.call("update_records", table="codes", filter="note = 'a'", values={"note": "b"})
+    assert (outcome.error, "has a null in its key" in outcome.text) == ("invalid_arguments", True)
+    assert sqlite_shop.execute("select note from codes") == [("a",)]

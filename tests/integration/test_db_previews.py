@@ -264,3 +264,21 @@ async def test_the_effect_of_a_trigger_shows_in_the_preview(postgresql_shop: Sho
         )
     outcome = await preview(shop, "update_records", table="customers", values={"name": "ada b"}, ids=[1])
     assert outcome.value["preview"]["changes"][0]["after"] == [[1, "ADA B"]]
+
+
+async def test_what_is_checked_at_the_commit_alone_is_checked_by_the_preview(postgresql_shop: Shop) -> None:
+    postgresql_shop.execute(
+        "create table links (id integer primary key, to_id integer references links (id) deferrable initially deferred)"
+    )
+    records = [{"id": 1, "to_id": 2}, {"id": 2, "to_id": 1}]
+    whole = await postgresql_shop.call("create_records", table="links", records=records, preview=True)
+    assert whole.value["preview"]["changes"][0]["count"] == 2
+    half = await postgresql_shop.call("create_records", table="links", records=records[:1], preview=True)
+    assert (half.error, "to_id points at no record of links" in half.text) == ("conflict", True)
+
+
+async def test_what_is_given_back_is_no_part_of_the_plan(shop: Shop) -> None:
+    arguments: dict[str, Any] = {"table": "orders", "values": {"status": "sent"}, "ids": [1]}
+    plan = (await preview(shop, "update_records", **arguments)).value["preview"]["plan"]
+    outcome = await shop.call("update_records", plan=plan, returning=["status"], **arguments)
+    assert outcome.value["rows"] == [["sent"]]

@@ -195,6 +195,7 @@ async def _run(call: Call[Database], change: Change, plan: str, *, undo: bool = 
         if change.returning is not None and change.counted != ("delete",):
             journal.returned = change.returning.read(connection, [key for key in journal.roots if key is not None])
         if undo:
+            dialect.settle(connection)
             for entry in journal.entries:
                 note_after(connection, entry)
             raise _Undone

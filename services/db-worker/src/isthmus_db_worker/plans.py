@@ -41,7 +41,7 @@ class Statement:
     tool: str
     table: str
     arguments: msgspec.Struct
-    """Without preview and plan."""
+    """As far as they decide what is written."""
 
 
 def id_of(plan: str) -> str:

@@ -168,9 +168,9 @@ class Saver:
             target = Targets((sa.and_(condition, *links),), (key,))
             one = lock(self._connection, view, target, self._journal, entry)
             if not one:
-                where = "here " if links else ""
+                where = f"{table.key} here" if links else table.key
                 raise NotFound(
-                    f"{nodes[n].place}: there is no record {written(key)} in {table.key} {where}that you may change; "
+                    f"{nodes[n].place}: there is no record {written(nodes[n].key)} in {where} that you may change; "
                     "nothing was changed."
                 )
             locked += one

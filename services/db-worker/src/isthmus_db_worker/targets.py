@@ -124,6 +124,11 @@ def lock(
     if len(rows) > MOST:
         raise TooLarge(f"That would change more than {MOST:,} records; narrow the filter.")
     keys = list(rows)
+    if any(None in key for key in keys):
+        raise InvalidArguments(
+            f"A record of {table.key} that this means has a null in its key, so it cannot be told from others; nothing "
+            "was changed. Leave such records out."
+        )
     if targets.versions is not None and targets.keys is not None:
         _check_versions(connection, view, targets.keys, targets.versions, place)
     elif exact and targets.keys is not None and len(keys) < len(set(targets.keys)):

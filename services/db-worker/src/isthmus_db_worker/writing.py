@@ -268,7 +268,8 @@ def _explanation(view: View, references: Sequence[ForeignKey], action: str) -> C
 
 
 def _statement(tool: str, view: View, given: Write) -> Statement:
-    same = msgspec.structs.replace(given, preview=False, plan="", database=None, table="")
+    """What a plan is for: all that decides what is written."""
+    same = msgspec.structs.replace(given, preview=False, plan="", returning=None, database=None, table="")
     return Statement(tool, view.table.key, same)
 
 

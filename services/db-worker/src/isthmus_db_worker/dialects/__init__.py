@@ -206,6 +206,9 @@ class Dialect:
         del connection, table
         return True
 
+    def settle(self, connection: Connection) -> None:
+        """Checks what is otherwise checked when the transaction is committed."""
+
     def complaint(self, error: BaseException) -> str | None:
         """What the engine says about the text of a statement; None: what it says could hold values, too."""
         del error

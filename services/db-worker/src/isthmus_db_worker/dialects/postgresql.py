@@ -226,7 +226,9 @@ class PostgresqlDialect(Dialect):
     )
     zoned = replace(values.ZONED, parse=_or_written(values.ZONED.parse, _BEYOND))
 
-    system_version = ReflectedColumn(name="xmin", type=NAMES["xid"](), nullable=False, default=None)
+    system_version = ReflectedColumn(
+        name="xmin", type=named(Incomparable, "xid")["xid"](), nullable=False, default=None
+    )
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """The server itself refuses to write on a read-only connection."""
@@ -261,6 +263,10 @@ class PostgresqlDialect(Dialect):
             failure = Failure.CHANGED
         column = error.diag.column_name
         return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
+
+    def settle(self, connection: Connection) -> None:
+        """Deferred constraints, now."""
+        connection.exec_driver_sql("set constraints all immediate")
 
     def complaint(self, error: BaseException) -> str | None:
         """What is in class 42 is about names and types."""
