@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from databases import Shop
+from isthmus.errors import ConfigurationError
 from isthmus.grants import EVERYTHING, Grant
+from isthmus_db_worker.settings import DatabaseSettings, SavedQuery
+from isthmus_db_worker.worker import create_worker, source_of
 
 pytest_plugins = ["database_fixtures"]
 
@@ -136,6 +139,28 @@ async def refused(shop: Shop, routine: str, *given: Any, **named: Any) -> str:
 async def test_sqlite_has_no_such_tools(sqlite_shop: Shop) -> None:
     for tool in ("list_routines", "call_routine"):
         assert (await sqlite_shop.call(tool)).error == "unknown_tool"
+
+
+def test_one_worker_serves_databases_that_write_and_that_only_read() -> None:
+    settings = {
+        name: DatabaseSettings(url="postgresql://nobody@localhost/some", access=access)
+        for name, access in (("one", "read-only"), ("two", "read-write"))
+    }
+    toolbox = create_worker(settings)._toolbox  # pyright: ignore[reportPrivateUsage]
+    hints: list[bool] = []
+    for source in toolbox.sources.values():
+        tool = toolbox.tool_of(source, "call_routine")
+        assert tool is not None
+        hints.append(tool.definition.annotations.read_only_hint)
+        source.close()
+    assert hints == [True, False]
+
+
+def test_a_saved_query_cannot_have_the_name_of_one_of_the_tools() -> None:
+    query = SavedQuery("select 1", "One.")
+    settings = DatabaseSettings(url="postgresql://nobody@localhost/some", saved_queries={"call_routine": query})
+    with pytest.raises(ConfigurationError, match="The saved query call_routine of the database one has another tool's"):
+        source_of("one", settings)
 
 
 async def test_routines_are_listed_with_their_arguments(routines: Shop) -> None:

@@ -95,18 +95,17 @@ class CallRoutine(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which routine, with what."""
 
     routine: str
-    """A name from list_routines."""
+    """From list_routines."""
     arguments: Given = {}
-    """By name, `{"amount": "12.50"}`, or as a list; without those that come back."""
+    """By name, or a list in order."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    """Rows of each result set at most."""
+    """Rows of a set."""
     database: str | None = None
     """The database."""
 
 
 async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
-    """Calls a stored procedure or function: what it returns, out arguments, rows. It may change data; an error undoes
-    that."""
+    """Calls a stored procedure or function."""
     database = call.source.handle
     routine, bound = await _chosen(call, arguments.routine, arguments.arguments)
     read_only = not call.source.writable

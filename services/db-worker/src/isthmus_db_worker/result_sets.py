@@ -32,8 +32,8 @@ class Called(msgspec.Struct, kw_only=True):
     """The values of its out and inout arguments; of a function that returns one value that, as `result`."""
     result_sets: list[ResultSet]
     """The rows of a table function, or those that a procedure selects, set by set."""
-    truncated: bool = False
-    """Whether there are more rows or sets."""
+    truncated: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether there are more rows, or more sets; left out where there are not."""
     shortened: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     """Values of `output` that were too large for an answer and are cut: how many characters they have in all."""
 
@@ -44,7 +44,7 @@ class Called(msgspec.Struct, kw_only=True):
         lines += [f"({cell(name)} is cut where it ends in …: it has {n:,} characters)" for name, n in lengths.items()]
         parts = ["\n".join(lines)] if lines else []
         parts += [rows.text() for rows in self.result_sets]
-        if self.truncated and not any(rows.truncated for rows in self.result_sets):
+        if self.truncated is True and not any(rows.truncated for rows in self.result_sets):
             parts.append("(more result sets follow, which have no place here)")
         return "\n\n".join(parts) or "Done; nothing was returned."
 
@@ -85,7 +85,7 @@ class Gathering:
             cut = dict[int, int]()
         self._left -= sum(map(size, page.rows)) + len(msgspec.json.encode(names))
         truncated = page.reason is not None
-        self.called.truncated = self.called.truncated or truncated
+        self.called.truncated = truncated or self.called.truncated
         self.called.result_sets.append(
             ResultSet(
                 columns=list(names),

@@ -91,4 +91,10 @@ def _tools_of(name: str, url: URL, settings: DatabaseSettings, *, routines: bool
             define_tool("db", "database", list_routines, scope=scope, action=action, read_only=True),
             define_tool("db", "database", call_routine, scope=scope, action=action, read_only=reads, destructive=True),
         ]
-    return {tool.definition.name: tool for tool in tools}
+    found = {tool.definition.name: tool for tool in tools}
+    if len(found) < len(tools):
+        taken = next(
+            each for each in settings.saved_queries if found[each].run in (run_sql, list_routines, call_routine)
+        )
+        raise ConfigurationError(f"The saved query {taken} of the database {name} has another tool's name; rename it.")
+    return found
