@@ -117,6 +117,8 @@ class Shop:
     """More of the database's configuration."""
     grants: list[Grant] = field(default_factory=lambda: [EVERYTHING])
     principal: Principal = field(default_factory=lambda: Principal("u_1", "client", "default"))
+    heard: Heard = field(default_factory=Heard)
+    """What the last call said beside its answer."""
 
     def __post_init__(self) -> None:
         table = {"url": self.url, "access": self.access, "limit": self.limit, "schemas": self.schemas, **self.settings}
@@ -152,7 +154,8 @@ class Shop:
         """Calls a tool as the gateway would, without the bus between."""
         grants = {"db.shop": Granted.of(self.grants)}
         envelope = Envelope("c1", self.principal, grants, msgspec.Raw(msgspec.json.encode(arguments)))
-        reply = await answer(self.toolbox, self.source, name, envelope, seconds, Heard())
+        self.heard = Heard()
+        reply = await answer(self.toolbox, self.source, name, envelope, seconds, self.heard)
         assert isinstance(reply, CallToolResult)
         return Outcome(reply)
 

@@ -75,6 +75,7 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
         "aggregate_table": ("read", "data:read"),
         "create_records": ("create", "data:write"),
         "update_records": ("update", "data:write"),
+        "upsert_records": ("create", "data:write"),
         "delete_records": ("delete", "data:write"),
     }
     hints = {name: d.annotations for name, d in definitions.items()}

@@ -105,34 +105,38 @@ async def test_what_cannot_be_written_is_refused(
         (
             "create_records",
             {"table": "customers", "records": [{"name": "Eve"}, {"name": "Ada", "email": "ada@example.com"}]},
-            "There is a record with that email already; nothing was changed.",
+            "There is a record with that email already",
         ),
         (
             "create_records",
             {"table": "customers", "records": [{"name": "Eve"}, {"id": 1, "name": "Ada"}]},
-            "There is a record with that id already; nothing was changed.",
+            "records[1]: There is a record with that id already",
         ),
         (
             "create_records",
             {"table": "customers", "records": [{"name": "Eve"}, {"country": "DE"}]},
-            "name needs a value; nothing was changed.",
+            "records[1]: name needs a value; nothing was changed.",
         ),
         (
             "create_records",
             {"table": "orders", "records": [{"customer_id": 1}, {"customer_id": 99}]},
-            "A foreign key would point at a record that is not there",
+            "records[1]: customer_id points at no record of customers; nothing was changed.",
         ),
         (
             "create_records",
             {"table": "orders", "records": [{"customer_id": 1}, {"customer_id": 1, "total": -1}]},
-            "A rule of the database does not allow these values; nothing was changed.",
+            "records[1]: The rule sensible of the table does not allow these values; nothing was changed.",
         ),
         (
             "update_records",
             {"table": "customers", "values": {"email": "same@example.com"}, "filter": "id > 0"},
-            "There is a record with that email already; nothing was changed.",
+            "There is a record with that email already",
         ),
-        ("delete_records", {"table": "customers", "filter": "id > 0"}, "A foreign key would point at a record"),
+        (
+            "delete_records",
+            {"table": "customers", "filter": "id > 0"},
+            "still point at a record that this would delete",
+        ),
     ],
 )
 async def test_a_broken_rule_is_a_conflict_in_plain_words_and_nothing_is_changed(
@@ -143,6 +147,7 @@ async def test_a_broken_rule_is_a_conflict_in_plain_words_and_nothing_is_changed
     outcome = await shop.call(tool, **arguments)
     assert outcome.error == "conflict"
     assert sentence in outcome.text
+    assert outcome.text.endswith("; nothing was changed.")
     assert "constraint" not in outcome.text.lower()
     assert [shop.execute(f"select * from {table} order by id") for table in tables] == before  # noqa: S608
 
@@ -151,7 +156,7 @@ async def test_a_value_that_the_database_refuses_is_told_without_its_words(postg
     records = [{"customer_id": 3_000_000_000}]
     outcome = await postgresql_shop.call("create_records", table="orders", records=records)
     assert outcome.error == "invalid_arguments"
-    assert outcome.text == "A value does not fit the column that it is for; describe_table shows the types."
+    assert outcome.text == "records[0]: A value does not fit the column that it is for; describe_table shows the types."
     outcome = await postgresql_shop.call("create_records", table="lines", records=[{"text": "a\x00b"}])
     assert outcome.error == "invalid_arguments"
 
@@ -160,7 +165,10 @@ async def test_text_that_is_too_long_and_numbers_out_of_range_are_told_in_mariad
     for record in ({"name": "x", "country": "y" * 70_000}, {"name": "x", "salary": 10**9}, {"id": 2**31, "name": "x"}):
         outcome = await mariadb_shop.call("create_records", table="customers", records=[record])
         assert outcome.error == "invalid_arguments"
-        assert outcome.text == "A value does not fit the column that it is for; describe_table shows the types."
+        assert (
+            outcome.text
+            == "records[0]: A value does not fit the column that it is for; describe_table shows the types."
+        )
 
 
 async def test_a_key_of_zero_is_no_number_of_the_databases_own(mariadb_shop: Shop) -> None:

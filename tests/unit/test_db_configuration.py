@@ -84,7 +84,10 @@ def test_semantics_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str
     ("text", "sentence"),
     [
         ("[databases.a]\nurl = '${NOPE}'", "[databases.a] needs the environment variable NOPE, which is not set."),
-        ("[databases.a]\nurl = 'x'\nlimits = 1", "[databases.a] has an unknown key `limits`. Did you mean limit?"),
+        (
+            "[databases.a]\nurl = 'x'\nlimits = 1",
+            "[databases.a] has an unknown key `limits`. Did you mean limit, writes?",
+        ),
         ("[databases.a]\ntitle = 'x'", "[databases.a]: Object missing required field `url`."),
         ("[databases.a]\nurl = 5", "[databases.a]: `url`: Expected `str`, got `int`."),
         ("[databases.a]\nurl = 'x'\nlimit = 0", "[databases.a]: `limit`: Expected `int` >= 1."),

@@ -102,7 +102,6 @@ def test_an_answer_is_described_to_programs_alone() -> None:
         "properties": {
             "description": {"type": "string"},
             "column": {"type": "object"},
-            "size": {"type": ["integer", "null"]},
             "kind": {"type": "string"},
             "columns": {"type": "array"},
         },

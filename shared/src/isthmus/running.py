@@ -1,7 +1,10 @@
 """The calls that a worker has under way: each from its message to its reply, with frames between, or cancelled."""
 
 import asyncio
+import hashlib
+import hmac
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,7 +17,8 @@ from nats.aio.msg import Msg
 from isthmus import logs, subjects
 from isthmus.advertising import Endpoint
 from isthmus.answering import answer
-from isthmus.errors import BadCall, CallError, IsthmusError, TooLarge, ToolError, WorkerFailed
+from isthmus.auditing import Trail, Written
+from isthmus.errors import BadCall, CallError, IsthmusError, OutcomeUnknown, TooLarge, ToolError, WorkerFailed
 from isthmus.messages import (
     CODE_HEADER,
     ERROR_CODE_HEADER,
@@ -56,14 +60,15 @@ class RunningCalls(Generic[T]):
     """All of one worker."""
 
     def __init__(
-        self, client: Client, toolbox: Toolbox[T], worker_id: str, offer: Callable[[], Awaitable[None]]
+        self, client: Client, toolbox: Toolbox[T], worker_id: str, offer: Callable[[], Awaitable[None]], key: str
     ) -> None:
-        """`offer` tells everybody what the worker offers, anew."""
+        """`offer` tells everybody what the worker offers, anew; `key` is the secret that all workers share, if any."""
         self.client = client
         self.kind = toolbox.kind
         self.offer = offer
         self._toolbox = toolbox
         self._worker_id = worker_id
+        self.secret = hmac.digest((key or secrets.token_hex()).encode(), b"what a worker signs", hashlib.sha256)
         self.running: dict[str, Running] = {}
         self.cancelled: dict[str, float] = {}
 
@@ -88,7 +93,7 @@ class RunningCalls(Generic[T]):
         headers = {FRAME_HEADER: frame, WORKER_HEADER: self._worker_id}
         await self.client.publish(running.reply, body, headers=headers)
 
-    async def refuse(self, reply: str, error: IsthmusError) -> None:
+    async def refuse(self, reply: str, error: IsthmusError, trail: Trail | None = None) -> None:
         """An answer that is no result (ADR-32)."""
         await self.client.publish(
             reply,
@@ -96,33 +101,36 @@ class RunningCalls(Generic[T]):
                 ERROR_CODE_HEADER: str(error.status),
                 ERROR_HEADER: error.message,
                 CODE_HEADER: error.code,
+                **(trail.headers() if trail is not None else {}),
             },
         )
 
     async def run(self, message: Msg, endpoint: Endpoint, source: Source[T]) -> None:
         """One call, from its message to its reply; the kit's one broad catch."""
         began, line, came = time.perf_counter_ns(), logs.CallLine(), "ok"
-        source_id = f"{self._toolbox.kind}.{source.name}"
+        source_id, trail = f"{self._toolbox.kind}.{source.name}", Trail()
         try:
-            body, came = await self._answer(message, source)
-            await self.client.publish(message.reply, body)
+            body, came = await self._answer(message, source, trail)
+            await self.client.publish(message.reply, body, headers=trail.headers() or None)
         except (CallError, ToolError) as error:
             endpoint.errors += 1
             endpoint.last_error = came = error.code
-            await self.refuse(message.reply, error)
+            await self.refuse(message.reply, error, trail)
         except asyncio.CancelledError:
             endpoint.errors += 1
             endpoint.last_error = came = "cancelled"
+            if trail:  # nobody waits for it, and yet what was committed is put on record
+                await self.refuse(message.reply, OutcomeUnknown(), trail)
         except Exception as error:
             logger.exception("a call of %s failed", message.subject)
             endpoint.errors += 1
             endpoint.last_error, came = type(error).__name__, WorkerFailed.code
-            await self.refuse(message.reply, WorkerFailed())
+            await self.refuse(message.reply, WorkerFailed(), trail)
         finally:
             endpoint.nanoseconds += time.perf_counter_ns() - began
             line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, came)
 
-    async def _answer(self, message: Msg, source: Source[T]) -> tuple[bytes, str]:
+    async def _answer(self, message: Msg, source: Source[T], trail: Trail) -> tuple[bytes, str]:
         """The body of the reply, and what the log says of it."""
         headers = message.headers or {}
         if headers.get(VERSION_HEADER) != VERSION:
@@ -140,12 +148,12 @@ class RunningCalls(Generic[T]):
         running = self.running[envelope.id] = Running(message.reply, task)
         try:
             name = message.subject.rpartition(".")[2]
-            wire = CallWire(self, running, source.name)
+            wire = CallWire(self, running, source.name, trail)
             reply = await answer(self._toolbox, source, name, envelope, seconds, wire)
         finally:
             del self.running[envelope.id]
         body = msgspec.json.encode(reply)
-        if len(body) > self.client.max_payload - 1024:
+        if len(body) > self.client.max_payload - 1024 - trail.size:
             if envelope.method != "tools/call":
                 raise TooLarge
             reply = failure(TooLarge().message, TooLarge.code)
@@ -160,11 +168,16 @@ class CallWire(Generic[T]):
     calls: RunningCalls[T]
     running: Running
     source: str
+    trail: Trail
 
     async def frame(self, frame: Frame, body: bytes) -> None:
         """To the caller; what is too large for the bus is left out."""
         if len(body) < self.calls.client.max_payload - 1024:
             await self.calls.frame(self.running, frame, body)
+
+    def sign(self, said: bytes) -> bytes:
+        """HMAC-SHA256 with a secret of the workers."""
+        return hmac.digest(self.calls.secret, said, hashlib.sha256)
 
     async def updated(self, uri: str) -> None:
         """To every gateway."""
@@ -173,3 +186,7 @@ class CallWire(Generic[T]):
     async def offer_changed(self) -> None:
         """To every gateway."""
         await self.calls.offer()
+
+    def wrote(self, written: Written) -> None:
+        """To the gateway, with the final reply."""
+        self.trail.add(written)

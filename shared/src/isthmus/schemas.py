@@ -67,11 +67,12 @@ def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
 def answer_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     """The schema of a tool's structured answer, for programs to check: the types of its fields, and not a word for
     models, who get the text. Models read it all the same at every start, so what is within the fields is left out, and
-    so are fields that only some answers have."""
+    so are fields that only some answers have, or that may be null."""
     properties: JsonSchema = object_schema(kind).get("properties", {})
     sometimes = {f.encode_name for f in msgspec.structs.fields(kind) if f.default is msgspec.UNSET}
     outlines = {name: _outline(property_) for name, property_ in properties.items() if name not in sometimes}
-    return {"type": "object", "properties": outlines}
+    always = {name: outline for name, outline in outlines.items() if "null" not in outline.get("type", "")}
+    return {"type": "object", "properties": always} if always else {"type": "object"}
 
 
 @cache

@@ -81,7 +81,7 @@ class ServingWorker(Generic[T]):
         self.heartbeat = Path(settings.heartbeat_path) if settings.heartbeat_path else None
         self.joined = False
         self.service = AdvertisedService(client, toolbox.service, toolbox.version)
-        self.calls = RunningCalls(client, toolbox, self.service.id, self.offer)
+        self.calls = RunningCalls(client, toolbox, self.service.id, self.offer, settings.fingerprint_key)
         self.ticked = time.monotonic()
         self.busy_until = 0.0
         self.ticker: asyncio.Task[None] | None = None

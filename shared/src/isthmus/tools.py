@@ -10,6 +10,7 @@ import msgspec
 from isthmus import definitions, subjects
 from isthmus.advertising import Advertisement, fingerprint
 from isthmus.asking import A, Conversation, Question, S, form
+from isthmus.auditing import Written
 from isthmus.definitions import Definition, DefinitionSet, PromptDefinition, ResourceDefinition, ToolDefinition
 from isthmus.errors import ConfigurationError
 from isthmus.grants import Granted
@@ -51,10 +52,14 @@ class Source(Generic[T]):
 
 
 class Wire(Protocol):
-    """What a call can say before its answer."""
+    """What a call can say beside its answer."""
 
     async def frame(self, frame: Frame, body: bytes) -> None:
         """To the caller."""
+        ...
+
+    def sign(self, said: bytes) -> bytes:
+        """HMAC-SHA256 with a secret of the workers."""
         ...
 
     async def updated(self, uri: str) -> None:
@@ -63,6 +68,10 @@ class Wire(Protocol):
 
     async def offer_changed(self) -> None:
         """To every gateway."""
+        ...
+
+    def wrote(self, written: Written) -> None:
+        """To the audit trail, with the answer."""
         ...
 
 
@@ -110,6 +119,19 @@ class Call(Generic[T]):
     async def offer_changed(self) -> None:
         """Tells the clients that the worker's tools, prompts or resources are others: declare them first."""
         await self.wire.offer_changed()
+
+    def sign(self, said: bytes) -> bytes:
+        """A signature of 32 bytes that any worker can check which shares ISTHMUS_FINGERPRINT_KEY with this one, by
+        making it again: for what a client is to bring back."""
+        return self.wire.sign(said)
+
+    def wrote(self, written: Written) -> None:
+        """Puts on record what this call has changed, as soon as that is committed; as often as there is something.
+
+        It reaches the audit trail whatever the answer becomes: a result, an error, or none since the caller has gone.
+        So say it before anything else is awaited.
+        """
+        self.wire.wrote(written)
 
     @property
     def client(self) -> ClientCan:

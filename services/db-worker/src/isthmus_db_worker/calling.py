@@ -1,13 +1,17 @@
 """list_routines and call_routine: stored procedures and functions, where the engine has them."""
 
+import hashlib
 from typing import Annotated
 
 import msgspec
 from sqlalchemy.engine import Connection
 
-from isthmus.errors import InvalidArguments, NotAllowed, NotFound, near
+from isthmus.asking import form
+from isthmus.auditing import Written
+from isthmus.errors import Conflict, InvalidArguments, NotAllowed, NotFound, near
 from isthmus.results import TextContent
 from isthmus.tools import Call, Result
+from isthmus_db_worker.changing import APPROVAL, Approval
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import SPENT
 from isthmus_db_worker.failures import explained
@@ -20,6 +24,8 @@ MOST = 500
 """Routines in one answer."""
 COMMENT = 300
 """Characters of a comment."""
+SHOWN = 1000
+"""Characters of the arguments, where a user is asked to agree."""
 FRAME = 4096
 """Bytes of an answer that are kept for what surrounds the routines."""
 
@@ -108,7 +114,9 @@ async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
     """Calls a stored procedure or function."""
     database = call.source.handle
     routine, bound = await _chosen(call, arguments.routine, arguments.arguments)
-    read_only = not call.source.writable
+    read_only = routine.reads and (not call.source.writable or database.writes != "direct")
+    if not read_only and database.writes != "direct":
+        _ask(call, routine, arguments.arguments)
     budget = database.limits.bytes
     kept = budget // 4 if routine.kind == "procedure" and routine.outputs else 0
     gathering = Gathering(min(arguments.limit, database.limits.rows), budget, kept)
@@ -124,7 +132,31 @@ async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
             await database.runner.look(work, call.left)
         else:
             await database.runner.transaction(work, call.left)
+            if not routine.reads:
+                call.wrote(Written(object=routine.key, action="call"))
     return gathering.called
+
+
+def _ask(call: Call[Database], routine: Routine, given: Given) -> None:
+    """Where changes must be previewed or agreed to: a routine cannot be previewed, so the user must agree.
+
+    Raises NotAllowed where the user did not, or cannot be asked.
+    """
+    if call.source.handle.writes == "preview" or not call.client.elicitation:
+        raise NotAllowed(
+            f"{routine.key} may write, and {call.source.name} allows changes only once they were previewed or agreed "
+            "to: routines cannot be previewed, and here nobody can be asked."
+        )
+    arguments = msgspec.json.encode(given).decode()
+    asked = hashlib.sha256(f"{routine.signature()} {arguments}".encode()).hexdigest()
+    shown = f"{arguments[:SHOWN]}…" if len(arguments) > SHOWN else arguments
+    source = call.source.title or call.source.name
+    question = form(f"Allow this call in {source}?\n{routine.signature()}\nwith {shown}", Approval)
+    answer = call.ask({APPROVAL: question}, asked)[APPROVAL]
+    if call.state != asked:
+        raise Conflict("The user was asked about another call; nothing was done.")
+    if answer.action != "accept":
+        raise NotAllowed("The user did not agree to this call; nothing was done.")
 
 
 async def _chosen(call: Call[Database], text: str, given: Given) -> tuple[Routine, Bound]:

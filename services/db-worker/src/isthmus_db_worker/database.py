@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 from sqlalchemy.engine import URL
 
@@ -17,6 +17,8 @@ from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
 from isthmus_db_worker.sqlite_runner import SqliteRunner
 from isthmus_db_worker.views import View
+
+Writes = Literal["direct", "preview", "confirm"]
 
 VIEWS, PLANS = 1000, 500
 """How many of each are kept."""
@@ -41,17 +43,27 @@ class Database:
     runner: ThreadRunner
     catalog: Catalog
     limits: Limits = Limits()
+    writes: Writes = "direct"
+    """How records are changed: at once; only with the plan of a preview; or after the user agreed."""
     views: Recent[View] = field(default_factory=lambda: Recent(VIEWS))
     """Tables as callers saw them."""
     plans: Recent[object] = field(default_factory=lambda: Recent(PLANS))
     """Queries as they were planned, by their shape."""
 
     @classmethod
-    def at(cls, url: URL, limit: int, schemas: Sequence[str], meanings: Meanings, limits: Limits) -> Self:
+    def at(
+        cls,
+        url: URL,
+        limit: int,
+        schemas: Sequence[str],
+        meanings: Meanings,
+        limits: Limits,
+        writes: Writes = "direct",
+    ) -> Self:
         """The database at the URL, for `limit` calls at a time; without schemas the default one alone."""
         dialect = dialect_of(url)
         runner = runner_of(url)(url, dialect, limit, limits.seconds)
-        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits)
+        return cls(url, dialect, runner, Catalog(runner, dialect, schemas, meanings), limits, writes)
 
 
 def runner_of(url: URL) -> type[ThreadRunner]:

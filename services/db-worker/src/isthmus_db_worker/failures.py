@@ -20,7 +20,8 @@ from isthmus.errors import Conflict, DeadlineExceeded, InvalidArguments, NotAllo
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import Diagnosis, Failure
 from isthmus_db_worker.settings import secrets
-from isthmus_db_worker.tables import Table
+from isthmus_db_worker.tables import ForeignKey
+from isthmus_db_worker.views import View
 
 logger = logging.getLogger("isthmus.db")
 
@@ -38,7 +39,7 @@ def explained(database: Database, source: str, *, own: bool = False, routine: st
     try:
         yield
     except (SQLAlchemyError, OverflowError, UnicodeError, *database.dialect.errors) as error:
-        diagnosis = _diagnose(database, error)
+        diagnosis = diagnose(database, error)
         _log(database, source, error, diagnosis.failure)
         if own and diagnosis.failure in (Failure.CHANGED, Failure.OTHER, Failure.VALUE):
             raise InvalidArguments(_own(database, error, diagnosis.failure)) from None
@@ -49,21 +50,37 @@ def explained(database: Database, source: str, *, own: bool = False, routine: st
         raise _tool_error(diagnosis) from None
 
 
+class Misfit(InvalidArguments):
+    """A value does not fit the column that it is for."""
+
+
 class Violation(Conflict):
     """The data does not allow that change."""
 
     def __init__(self, diagnosis: Diagnosis) -> None:
-        super().__init__(_violation(diagnosis.failure, ()))
+        super().__init__(f"{_violation(diagnosis.failure, (), '')}; nothing was changed.")
         self.diagnosis = diagnosis
 
-    def about(self, table: Table, visible: Iterable[str]) -> Conflict:
-        """The same, naming the columns that the caller sees."""
-        columns = self.diagnosis.columns or table.constraints.get(self.diagnosis.constraint or "", ())
-        seen = set(visible)
-        return Conflict(_violation(self.diagnosis.failure, columns if set(columns) <= seen else ()))
+
+def about_record(diagnosis: Diagnosis, view: View, references: Iterable[ForeignKey], action: str) -> str:
+    """What is wrong with a record, naming columns, constraints and tables as far as the caller sees them."""
+    name, failure = diagnosis.constraint or "", diagnosis.failure
+    columns = diagnosis.columns or view.table.constraints.get(name, ())
+    seen = bool(columns) and set(columns) <= view.columns.keys()
+    match failure:
+        case Failure.VALUE | Failure.RANGE:
+            return _tool_error(diagnosis).message.removesuffix(".")
+        case Failure.REFERENCE:
+            return _reference(view, [key for key in references if key.name == name or not name], action, name)
+        case Failure.RULE:
+            return _violation(failure, (), name if view.is_open else "")
+        case _:
+            told = seen and name not in ("PRIMARY", *columns)
+            return _violation(failure, columns if seen else (), name if told else "")
 
 
-def _diagnose(database: Database, error: Exception) -> Diagnosis:
+def diagnose(database: Database, error: Exception) -> Diagnosis:
+    """What an error of SQLAlchemy or the driver means."""
     if isinstance(error, PoolTimeout | DisconnectionError | InvalidatePoolError):
         return Diagnosis(Failure.UNREACHABLE)
     if isinstance(error, NoSuchTableError):
@@ -93,9 +110,9 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
         case Failure.CHANGED:
             return Conflict("The table is not what it was a moment ago; look at it again with describe_table.")
         case Failure.VALUE:
-            return InvalidArguments("A value does not fit the column that it is for; describe_table shows the types.")
+            return Misfit("A value does not fit the column that it is for; describe_table shows the types.")
         case Failure.RANGE:
-            return InvalidArguments("A figure is larger than the database can hold, or made of what is no number.")
+            return Misfit("A figure is larger than the database can hold, or made of what is no number.")
         case Failure.UNSEARCHABLE:
             return InvalidArguments("matches needs a full-text index, which this column has not; use contains instead.")
         case Failure.OTHER:
@@ -148,20 +165,36 @@ def _of_routine(database: Database, error: Exception, failure: Failure, routine:
             return None
 
 
-def _violation(failure: Failure, columns: Iterable[str]) -> str:
-    named = " and ".join(columns)
+def _violation(failure: Failure, columns: Iterable[str], name: str) -> str:
+    named, rule = " and ".join(columns), f" ({name})" if name else ""
     match failure:
         case Failure.TAKEN:
-            return f"There is a record with that {named or 'key'} already; nothing was changed."
+            return f"There is a record with that {named or 'key'} already{rule}"
         case Failure.REFERENCE:
-            return (
-                f"{named or 'A foreign key'} would point at a record that is not there, or a record is still pointed "
-                "at; nothing was changed."
-            )
+            return "A foreign key would point at a record that is not there, or a record is still pointed at"
         case Failure.MISSING:
-            return f"{named or 'A column'} needs a value; nothing was changed."
+            return f"{named or 'A column'} needs a value"
+        case _ if name:
+            return f"The rule {name} of the table does not allow these values"
         case _:
-            return "A rule of the database does not allow these values; nothing was changed."
+            return "A rule of the database does not allow these values"
+
+
+def _reference(view: View, references: Iterable[ForeignKey], action: str, name: str) -> str:
+    """Which way it points, where the constraint's name or what was done tells."""
+    key = view.table.key
+    forth = [r for r in references if r.table == key and set(r.columns) <= view.columns.keys()]
+    back = [r for r in references if r.to_table == key and r.table != key]
+    match forth, back:
+        case [one], [] if action != "delete":
+            return f"{' and '.join(one.columns)} points at no record of {one.to_table}"
+        case _ if action == "delete" or (back and not forth):
+            pointing = f"Records of {back[0].table}" if name and len(back) == 1 else "Other records"
+            return f"{pointing} still point at a record that this would delete or change"
+        case _ if action == "create":
+            return "A foreign key would point at a record that is not there"
+        case _:
+            return _violation(Failure.REFERENCE, (), "")
 
 
 def _log(database: Database, source: str, error: Exception, failure: Failure) -> None:

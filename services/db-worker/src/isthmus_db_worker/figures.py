@@ -11,7 +11,7 @@ from isthmus_db_worker.aggregates import Function
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.table_lines import metrics
 from isthmus_db_worker.tables import TableName
-from isthmus_db_worker.visibility import look_at
+from isthmus_db_worker.visibility import view_for
 
 FUNCTION_NAMES: tuple[str, ...] = get_args(Function)
 CALLS = frozenset(FUNCTION_NAMES)
@@ -50,7 +50,7 @@ async def resolved(call: Call[Database], name: TableName, wanted: Sequence[Aggre
         return (Aggregate("count"),)
     if all(aggregate.function in CALLS for aggregate in wanted):
         return tuple(wanted)
-    view = await look_at(call, name)
+    view = await view_for(call, name, "read")
     known = {} if view is None else metrics(view)
 
     def resolve(aggregate: Aggregate) -> Aggregate:

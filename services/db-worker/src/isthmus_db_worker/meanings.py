@@ -47,14 +47,17 @@ class Meanings:
         """A table with those of its columns, and with its metrics."""
         if (meant := self._tables.get(table.key)) is None:
             return table
-        named = {*meant.columns}.union(*(columns_of(metric) for metric in meant.metrics.values()))
+        named = {*meant.columns, *([meant.version] if meant.version else [])}.union(
+            *(columns_of(metric) for metric in meant.metrics.values())
+        )
         self._miss(f"column of {table.key}", named - table.columns.keys(), table.columns)
         columns = {
             name: replace(column, comment=told.description or column.comment, synonyms=told.synonyms)
             for name, column in table.columns.items()
             for told in (meant.columns.get(name, NOTHING),)
         }
-        return replace(table, columns=columns, metrics=meant.metrics)
+        version = columns.get(meant.version, table.version)
+        return replace(table, columns=columns, metrics=meant.metrics, version=version)
 
     def _of_name(self, name: TableName) -> TableName:
         if (meant := self._tables.get(name.key)) is None:

@@ -51,3 +51,5 @@ class TableSemantics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """By the column's name."""
     metrics: dict[str, Metric] = {}
     """By their own name."""
+    version: str = ""
+    """The column that the database changes whenever it changes the row, for `if_version`."""

@@ -65,6 +65,8 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """What is in it; models choose a source by this."""
     title: str = ""
     access: Literal["read-only", "read-write"] = "read-only"
+    writes: Literal["direct", "preview", "confirm"] = "direct"
+    """How records are changed: at once; only with the plan of a preview; or after the user agreed."""
     schemas: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
     """The schemas whose tables are served; none named: the connection's default schema."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16

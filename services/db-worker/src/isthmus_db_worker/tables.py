@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Inspector
-from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedForeignKeyConstraint
 from sqlalchemy.exc import CompileError, DBAPIError, UnsupportedCompilationError
 
 from isthmus.errors import SourceUnavailable
@@ -18,6 +18,9 @@ from isthmus_db_worker.values import Conversion
 
 INDESCRIBABLE = (Failure.CHANGED, Failure.FORBIDDEN, Failure.OTHER)
 """What it means that the database fails to describe a table, and not that it fails altogether."""
+
+EFFECTS = ("CASCADE", "SET NULL", "SET DEFAULT")
+"""What deleting a row may do to those that point at it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Column:
         """A parameter for values of the column."""
         return self._met(parameters.add(self.sql.type, pick))
 
+    def named(self, name: str) -> sa.ColumnElement[Any]:
+        """A parameter of that name for values of the column."""
+        return self._met(sa.bindparam(name, type_=self.sql.type))
+
     def _met(self, parameter: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """A float becomes no more exact than those in the column, so that the two can meet."""
         return sa.cast(parameter, self.sql.type) if isinstance(self.sql.type, sa.Float) else parameter
@@ -79,6 +86,10 @@ class ForeignKey:
     columns: tuple[str, ...]
     to_table: str
     to_columns: tuple[str, ...]
+    on_delete: str = ""
+    """What deleting the other row does to this one: `CASCADE`, `SET NULL`, `SET DEFAULT`; empty: it is forbidden."""
+    name: str = ""
+    """What the database calls it, if it does."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,8 @@ class Table:
     constraints: dict[str, tuple[str, ...]]
     """Name of a primary or unique key → its columns."""
     sql: sa.Table
+    version: Column | None = None
+    """What changes whenever a row does: a column of its own that the configuration names, or one of the engine's."""
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
 
     @property
@@ -105,6 +118,12 @@ class Table:
             return self.primary_key
         strict = [key for key in self.unique_keys if not any(self.columns[name].nullable for name in key)]
         return min(strict, key=len, default=())
+
+    @property
+    def handle(self) -> list[Column]:
+        """The columns of that key, if their values can be compared; else none."""
+        columns = [self.columns[name] for name in self.row_key]
+        return columns if all(column.conversion.comparable for column in columns) else []
 
 
 def read_schemas(inspector: Inspector, configured: Sequence[str]) -> list[str | None]:
@@ -175,7 +194,12 @@ def _table(inspector: Inspector, dialect: Dialect, name: TableName, reflected: R
         column = _column(found, inspector, dialect, primary_key=found["name"] in reflected.primary_key)
         table.append_column(cast("sa.Column[Any]", column.sql))
         columns[column.name] = column
-    return Table(name, columns, reflected.primary_key, tuple(reflected.unique_keys), dict(reflected.constraints), table)
+    version = None
+    if (system := dialect.system_version) is not None and name.kind == "table" and system["name"] not in columns:
+        version = _column(system, inspector, dialect, primary_key=False)
+        table.append_column(cast("sa.Column[Any]", version.sql))
+    unique_keys, constraints = tuple(reflected.unique_keys), dict(reflected.constraints)
+    return Table(name, columns, reflected.primary_key, unique_keys, constraints, table, version)
 
 
 def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, primary_key: bool) -> Column:
@@ -233,9 +257,16 @@ def read_references(inspector: Inspector, dialect: Dialect, schemas: Sequence[st
                     columns=tuple(key["constrained_columns"]),
                     to_table=table_key(to_schema, key["referred_table"]),
                     to_columns=tuple(key["referred_columns"]),
+                    on_delete=_effect(key),
+                    name=key["name"] or "",
                 )
             )
     return tuple(references)
+
+
+def _effect(key: ReflectedForeignKeyConstraint) -> str:
+    rule = str(key.get("options", {}).get("ondelete", "")).upper()
+    return rule if rule in EFFECTS else ""
 
 
 def table_key(schema: str | None, name: str) -> str:

@@ -42,9 +42,20 @@ class View:
         return key if comparable and self.opens(key) else ()
 
     @property
+    def within(self) -> list[Condition]:
+        """The rows that the caller may touch here: none of those that it may not see."""
+        reading = None if self.reading is self.reach else self.reading
+        return [condition for condition in (self.reach, reading) if condition is not None]
+
+    @property
     def is_whole(self) -> bool:
         """Whether nothing of the table is kept from the caller."""
-        return self.reach is None and not self.masked and len(self.columns) == len(self.table.columns)
+        return self.reach is None and self.is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the caller may know every column of it."""
+        return not self.masked and len(self.columns) == len(self.table.columns)
 
     def opens(self, names: Iterable[str]) -> bool:
         """Whether the caller sees the columns and their values."""
@@ -53,6 +64,8 @@ class View:
     def column(self, name: str) -> Column:
         """A column by the name that a caller gave it. Raises NotFound with the nearest ones."""
         if (found := pick(self.columns, name)) is None:
+            if (version := self.table.version) is not None and version.name == name not in self.table.columns:
+                return version
             raise UnknownColumn(f"{self.table.key} has no column {name[:64]}.{near(name, self.columns)}")
         return found
 
@@ -95,7 +108,7 @@ def view_of(table: Table, dialect: Dialect, principal: Principal, access: Access
     find = own_columns(_any_column(table), dialect)
     reach = compile_rows(access.rows, find, dialect, principal)
     readable, reads = reading is not None, reach
-    if reading is not None and reading is not access:
+    if reading is not None and reading.rows != access.rows:
         reads = compile_rows(reading.rows, find, dialect, principal)
     return View(table, columns, masked, reach, readable, reads, dialect)
 

@@ -21,9 +21,10 @@ R = TypeVar("R")
 class Unseen(Exception):
     """Something that has not been looked at yet: a table by its key, or without one the foreign keys."""
 
-    def __init__(self, key: str = "") -> None:
+    def __init__(self, key: str = "", action: str = "read") -> None:
         super().__init__(key)
         self.key = key
+        self.action = action
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,19 @@ class Seen:
 class Sight:
     """What a caller sees of a database, as far as it was looked at: that takes time, so it happens on demand."""
 
-    def __init__(self, call: Call[Database], root: View) -> None:
+    def __init__(self, call: Call[Database], root: View, action: str) -> None:
+        """`root`: the table that the call is about, as the caller sees it for the action."""
         self.root = root
         self._call = call
-        self._views = {root.table.key: root}
+        self._views = {(action, root.table.key): root}
         self._references: tuple[ForeignKey, ...] | None = None
         self._relations: dict[str, dict[str, Relation]] = {}
 
-    def view(self, key: str) -> View:
-        """A table that the caller may read. Raises Unseen when it was not looked at."""
-        if key not in self._views:
-            raise Unseen(key)
-        return self._views[key]
+    def view(self, key: str, action: str = "read") -> View:
+        """A table as the caller sees it for an action. Raises Unseen when it was not looked at."""
+        if (action, key) not in self._views:
+            raise Unseen(key, action)
+        return self._views[action, key]
 
     def relations(self, view: View) -> dict[str, Relation]:
         """Where the foreign keys lead that the caller may follow, by name. Raises Unseen."""
@@ -70,16 +72,19 @@ class Sight:
         return self._relations[key]
 
     async def look(self, unseen: Unseen) -> None:
-        """Makes it seen. Raises NotFound for a table that is gone."""
+        """Makes it seen. Raises NotFound for a table that is gone, NotAllowed."""
         catalog = self._call.source.handle.catalog
         if not unseen.key:
             self._references = await catalog.references()
             return
         name = (await catalog.names()).get(unseen.key)
-        view = None if name is None else await look_at(self._call, name)
-        if view is None:
+        if name is None:
             raise NotFound(f"There is no table {unseen.key} any more.")
-        self._views[unseen.key] = view
+        if (access := self._call.granted.access(unseen.action, name.key)) is None:
+            if unseen.action == "read" or not may_read(self._call, name.key):
+                raise NotFound(f"There is no table {unseen.key}.")
+            raise NotAllowed(f"You may read {name.key}, but not {unseen.action} in it.")
+        self._views[unseen.action, name.key] = await _view(self._call, name, unseen.action, access)
 
     def seen(self) -> Seen:
         """All that was looked at."""
@@ -101,10 +106,10 @@ async def visible_tables(call: Call[Database]) -> dict[str, TableName]:
     return _readable(call, await call.source.handle.catalog.names())
 
 
-async def look_at(call: Call[Database], name: TableName) -> View | None:
-    """One of them as the caller sees it; None when that is not at all. Raises NotFound when it is gone."""
-    access = call.granted.access("read", name.key)
-    return await _view(call, name, "read", access) if access is not None else None
+async def view_for(call: Call[Database], name: TableName, action: str) -> View | None:
+    """A table as the caller sees it for an action; None when that is not at all. Raises NotFound when it is gone."""
+    access = call.granted.access(action, name.key)
+    return await _view(call, name, action, access) if access is not None else None
 
 
 def may_read(call: Call[Database], key: str) -> bool:
@@ -133,7 +138,7 @@ async def plan(call: Call[Database], text: str, action: str, make: Callable[[Vie
 
 async def plan_on(call: Call[Database], name: TableName, action: str, access: Access, make: Callable[[Sight], R]) -> R:
     """What `make` returns for the table and those that it leads to. It is called again when it lacks one."""
-    sight, again = Sight(call, await _view(call, name, action, access)), False
+    sight, again = Sight(call, await _view(call, name, action, access), action), False
     while True:
         try:
             return make(sight)
@@ -142,7 +147,7 @@ async def plan_on(call: Call[Database], name: TableName, action: str, access: Ac
         except UnknownColumn:
             if again:
                 raise
-            sight, again = Sight(call, await _view(call, name, action, access, again=True)), True
+            sight, again = Sight(call, await _view(call, name, action, access, again=True), action), True
 
 
 def who(call: Call[Database]) -> Hashable:

@@ -19,7 +19,7 @@ from isthmus_db_worker.querying import query_table
 from isthmus_db_worker.running_sql import run_sql
 from isthmus_db_worker.saved_queries import query_tool
 from isthmus_db_worker.settings import DatabaseSettings, parse_url, target
-from isthmus_db_worker.writing import create_records, delete_records, update_records
+from isthmus_db_worker.writing import create_records, delete_records, update_records, upsert_records
 
 
 def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Database]:
@@ -33,6 +33,7 @@ def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Data
     worker.tool(scope="data:read", action="read", read_only=True)(aggregate_table)
     worker.tool(scope="data:write", action="create")(create_records)
     worker.tool(scope="data:write", action="update", destructive=True, idempotent=True)(update_records)
+    worker.tool(scope="data:write", action=("create", "update"), destructive=True, idempotent=True)(upsert_records)
     worker.tool(scope="data:write", action="delete", destructive=True, idempotent=True)(delete_records)
     _offer_resources(worker)
     _offer_prompts(worker)
@@ -63,7 +64,9 @@ def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
     if settings.schemas and url.get_backend_name() == "sqlite":
         raise ConfigurationError(f"The database {name} is a SQLite file, which has no schemas: leave them out.")
     limits = Limits(settings.max_rows, settings.max_bytes, settings.max_seconds)
-    database = Database.at(url, settings.limit, settings.schemas, Meanings(name, settings.semantics), limits)
+    database = Database.at(
+        url, settings.limit, settings.schemas, Meanings(name, settings.semantics), limits, settings.writes
+    )
     return Source(
         name,
         database,

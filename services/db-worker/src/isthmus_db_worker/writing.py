@@ -1,291 +1,331 @@
-"""create_records, update_records and delete_records: each is one transaction, all of it or nothing."""
+"""create_records, update_records, upsert_records and delete_records: each is one transaction."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from isthmus.errors import InvalidArguments, NotAllowed, TooLarge
+from isthmus.errors import Conflict, InvalidArguments, ToolError
 from isthmus.tools import Call
+from isthmus_db_worker.cascading import Cascades, cascades_of, follow, matter
+from isthmus_db_worker.changing import Change, Changed, Write, carry_out
 from isthmus_db_worker.database import Database
-from isthmus_db_worker.failures import Violation, explained
-from isthmus_db_worker.filters import Condition, attributes_of
-from isthmus_db_worker.keys import Key, read_keys, with_keys
-from isthmus_db_worker.tables import Column
+from isthmus_db_worker.dialects import Diagnosis
+from isthmus_db_worker.failures import about_record, explained
+from isthmus_db_worker.filters import attributes_of
+from isthmus_db_worker.journal import Journal
+from isthmus_db_worker.keys import Key, with_keys
+from isthmus_db_worker.plans import Statement
+from isthmus_db_worker.records import MOST, Action, Node, Reader, Record, Records, bind, no_key
+from isthmus_db_worker.returning import Returning, plan_returning
+from isthmus_db_worker.saving import Saver, after, check, save_each
+from isthmus_db_worker.tables import ForeignKey, Table
+from isthmus_db_worker.targets import Targets, lock, read_targets, read_versions
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View
-from isthmus_db_worker.visibility import plan
+from isthmus_db_worker.visibility import Sight, find_table, follows, plan_on
 
 R = TypeVar("R")
 
-MOST = 1000
-"""Records or ids in one call."""
-MOST_CHECKED = 10_000
-"""Rows that one call may change when each must be checked against a row filter."""
+TRIES = 4
+"""Of an upsert whose record somebody else creates at the same time."""
 
-NULL = sa.null()
-Record = dict[str, object]
-"""Column → what is bound."""
-Records = Annotated[list[dict[str, JsonValue]], msgspec.Meta(min_length=1, max_length=MOST)]
 Ids = Annotated[list[JsonValue], msgspec.Meta(min_length=1, max_length=MOST)]
 
 
-class CreateRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CreateRecords(Write):
     """What to add to which table."""
 
-    table: str
-    """The table, such as `orders` or `crm.orders`."""
     records: Records
-    """From column to value: `[{"name": "Ada", "total": "12.50"}]`."""
-    database: str | None = None
-    """The database."""
+    """With related ones by the relation's name: `[{"total": "12.50", "customer": {"name": "Ada"}, "order_lines":
+    [{"item": "pen"}]}]`."""
+    continue_: bool = msgspec.field(name="continue", default=False)
+    """Leave out what fails."""
 
 
-class Created(msgspec.Struct, kw_only=True):
-    """What was added."""
-
-    created: int
-    ids: list[JsonValue] | None
-    """The new primary keys, in the order of the records; a key of several columns is a list."""
-
-    def text(self) -> str:
-        """One sentence."""
-        ids = "" if self.ids is None else f": {msgspec.json.encode(self.ids).decode()}"
-        return f"{_count(self.created)} created{ids}"
-
-
-async def create_records(call: Call[Database], arguments: CreateRecords) -> Created:
-    """Adds records to a table: all of them, or none if one does not fit. Returns the new primary keys."""
-
-    def bind(seen: View) -> list[Record]:
-        if seen.reach is not None and not seen.table.primary_key:
-            raise _no_key(seen)
-        return [_bind(seen, record, f"records[{place}]") for place, record in enumerate(arguments.records)]
-
-    seen, records = await _plan(call, arguments.table, "create", bind)
-    for place, record in enumerate(records):
-        _require_key(seen, record, f"records[{place}]")
-
-    def work(connection: Connection) -> list[Key]:
-        keys = [_insert(connection, seen, record) for record in records]
-        _check(connection, seen, keys)
-        return keys
-
-    keys = await _commit(call, seen, work)
-    known = bool(seen.table.primary_key) and seen.opens(seen.table.primary_key)
-    known = known and all(None not in key for key in keys)
-    columns = [seen.table.columns[name] for name in seen.table.primary_key]
-    return Created(created=len(keys), ids=[_present(columns, key) for key in keys] if known else None)
-
-
-class UpdateRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class UpdateRecords(Write):
     """What to change in which records of a table."""
 
-    table: str
-    """The table, such as `orders` or `crm.orders`."""
-    values: dict[str, JsonValue]
-    """New values, the same for every record: `{"status": "paid", "paid_at": null}`."""
+    values: dict[str, JsonValue] | None = None
+    """The same for every record: `{"status": "paid", "paid_at": null}`."""
     ids: Ids | None = None
     """Primary keys: `[7, 8]`, or of several columns `[["pen", "DE"]]`."""
     filter: str = ""
-    """Instead of ids, as in query_table: every record that it matches."""
-    database: str | None = None
-    """The database."""
+    """Instead of ids, as in query_table."""
+    records: Records | None = None
+    """Instead of all three: each with its key and own values."""
+    if_version: list[JsonValue] | None = None
+    """The version that each must have."""
+    continue_: bool = msgspec.field(name="continue", default=False)
+    """Leave out what fails."""
 
 
-class Updated(msgspec.Struct, kw_only=True):
-    """What was changed."""
+class UpsertRecords(Write):
+    """What to store in which table."""
 
-    updated: int
-
-    def text(self) -> str:
-        """One sentence."""
-        return f"{_count(self.updated)} updated"
-
-
-async def update_records(call: Call[Database], arguments: UpdateRecords) -> Updated:
-    """Changes records of a table, named by ids or by a filter: all of them, or none."""
-
-    def bind(seen: View) -> tuple[Record, list[list[Condition]]]:
-        return _bind(seen, arguments.values, "values"), _targets(
-            seen, arguments.ids, arguments.filter, attributes_of(call.principal)
-        )
-
-    seen, (values, targets) = await _plan(call, arguments.table, "update", bind)
-    changed = sa.update(seen.table.sql).values(values)
-
-    def work(connection: Connection) -> int:
-        if seen.reach is None:
-            return sum(connection.execute(changed.where(*target)).rowcount for target in targets)
-        keys = _lock(connection, seen, targets)
-        for condition in _with_keys(seen, keys):
-            connection.execute(changed.where(condition))
-        _check(connection, seen, [_after(seen, key, values) for key in keys])
-        return len(keys)
-
-    return Updated(updated=await _commit(call, seen, work))
+    records: Records
+    """As in create_records."""
+    key: tuple[str, ...] = ()
+    """Unique columns to find records by, instead of the primary key."""
+    continue_: bool = msgspec.field(name="continue", default=False)
+    """Leave out what fails."""
 
 
-class DeleteRecords(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class DeleteRecords(Write):
     """Which records of which table."""
 
-    table: str
-    """The table, such as `orders` or `crm.orders`."""
     ids: Ids | None = None
     """Primary keys: `[7, 8]`, or of several columns `[["pen", "DE"]]`."""
     filter: str = ""
-    """Instead of ids, as in query_table: every record that it matches."""
-    database: str | None = None
-    """The database."""
+    """Instead of ids, as in query_table."""
+    if_version: list[JsonValue] | None = None
+    """The version that each must have."""
+    continue_: bool = msgspec.field(name="continue", default=False)
+    """Leave out what fails."""
 
 
-class Deleted(msgspec.Struct, kw_only=True):
-    """What was deleted."""
-
-    deleted: int
-
-    def text(self) -> str:
-        """One sentence."""
-        return f"{_count(self.deleted)} deleted"
+async def create_records(call: Call[Database], arguments: CreateRecords) -> Changed:
+    """Adds records to a table, with related ones: all or none. Returns the new primary keys."""
+    return await _store(call, arguments, "create", arguments.records, None, each=arguments.continue_)
 
 
-async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Deleted:
-    """Deletes records of a table, named by ids or by a filter: all of them, or none. This cannot be undone."""
+async def update_records(call: Call[Database], arguments: UpdateRecords) -> Changed:
+    """Changes records of a table, named by ids, a filter or their own keys: all or none."""
+    given = arguments
+    if given.records is not None:
+        if given.values is not None or given.ids is not None or given.filter.strip():
+            raise InvalidArguments("Give records, or values with ids or filter, not both.")
+        return await _store(call, given, "update", given.records, given.if_version, each=given.continue_)
+    if given.values is None:
+        raise InvalidArguments("Say what to change: give values, or records with their keys.")
+    values = given.values
 
-    def bind(seen: View) -> list[list[Condition]]:
-        return _targets(seen, arguments.ids, arguments.filter, attributes_of(call.principal))
+    def make(sight: Sight) -> tuple[View, Record, Targets, Returning | None]:
+        stored = bind(sight.root, values, "values")
+        return sight.root, stored, _targets(call, sight, given), plan_returning(sight, given.returning)
 
-    seen, targets = await _plan(call, arguments.table, "delete", bind)
-    reach = [] if seen.reach is None else [seen.reach]
+    (view, stored, targets, returning), references = await _planned(call, given, "update", make)
 
-    def work(connection: Connection) -> int:
-        return sum(connection.execute(sa.delete(seen.table.sql).where(*t, *reach)).rowcount for t in targets)
+    def one(connection: Connection, journal: Journal, target: Targets) -> list[Key]:
+        return _change(connection, journal, view, target, stored)
 
-    return Deleted(deleted=await _commit(call, seen, work))
+    run = _runner(call, view, targets, references, one, "update", each=given.continue_)
+    statement = _statement("update_records", view, given)
+    change = Change(statement, view, ("update",), run, returning, references, (view.table,))
+    return await carry_out(call, given, change)
 
 
-async def _plan(call: Call[Database], text: str, action: str, bind: Callable[[View], R]) -> tuple[View, R]:
-    """The table as the caller sees it, and what `bind` makes of the arguments."""
+async def upsert_records(call: Call[Database], arguments: UpsertRecords) -> Changed:
+    """Creates the records that are not in a table, and changes those that are: all or none."""
+    return await _store(call, arguments, "upsert", arguments.records, None, each=arguments.continue_)
 
-    def make(seen: View) -> tuple[View, R]:
-        if seen.table.name.kind != "table":
-            raise InvalidArguments(f"{seen.table.key} is a view; only tables can be changed.")
-        return seen, bind(seen)
 
+async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Changed:
+    """Deletes records of a table, named by ids or a filter: all or none. This cannot be undone."""
+    given = arguments
+
+    def make(sight: Sight) -> tuple[View, Targets, Returning | None]:
+        return sight.root, _targets(call, sight, given), plan_returning(sight, given.returning)
+
+    (view, targets, returning), references = await _planned(call, given, "delete", make)
     with explained(call.source.handle, call.source.name):
-        return await plan(call, text, action, make)
+        cascades = await cascades_of(call, view.table.key)
+
+    def one(connection: Connection, journal: Journal, target: Targets) -> list[Key]:
+        return _delete(connection, journal, view, target, cascades, returning)
+
+    run = _runner(call, view, targets, references, one, "delete", each=given.continue_)
+    tables = [view.table, *(cascade.table for some in cascades.values() for cascade in some)]
+    statement = _statement("delete_records", view, given)
+    return await carry_out(call, given, Change(statement, view, ("delete",), run, returning, references, tables))
 
 
-async def _commit(call: Call[Database], seen: View, work: Callable[[Connection], R]) -> R:
-    try:
-        with explained(call.source.handle, call.source.name):
-            return await call.source.handle.runner.transaction(work, call.left)
-    except Violation as broken:
-        raise broken.about(seen.table, seen.columns) from None
+async def _store(
+    call: Call[Database],
+    given: CreateRecords | UpdateRecords | UpsertRecords,
+    action: Action,
+    records: Records,
+    if_version: list[JsonValue] | None,
+    *,
+    each: bool,
+) -> Changed:
+    """What the three tools that take records have in common."""
+    database = call.source.handle
 
+    def make(sight: Sight) -> tuple[View, list[Node | ToolError], tuple[object, ...] | None, Returning | None]:
+        view = sight.root
+        match = _match(view, given.key) if isinstance(given, UpsertRecords) else ()
+        nodes = Reader(sight, action, match).read(records, each=each)
+        versions = read_versions(view, if_version, len(nodes))
+        return view, nodes, versions, plan_returning(sight, given.returning)
 
-def _bind(seen: View, record: Mapping[str, JsonValue], place: str) -> Record:
-    """Column → what is bound. Raises a ToolError that names the place."""
-    bound: Record = {}
-    if not record:
-        raise InvalidArguments(f"{place} is empty: give at least one column its value.")
-    for name, value in record.items():
-        column = seen.known(name)
-        if column.generated == "always":
-            raise InvalidArguments(f"{place}: {column.name} is generated by the database and cannot be written.")
-        if column.name in bound:
-            raise InvalidArguments(f"{place} names {column.name} twice.")
-        bound[column.name] = _parse(column, value, place)
-    return bound
-
-
-def _parse(column: Column, value: JsonValue, place: str) -> object:
-    if value is None:
-        return NULL
-    try:
-        return column.conversion.parse(value)
-    except (ValueError, OverflowError):
-        raise InvalidArguments(f"{place}: {column.name} takes {column.conversion.noun}.") from None
-
-
-def _require_key(seen: View, record: Record, place: str) -> None:
-    """A primary key that nothing generates must be given; the database's own words for it would be no help."""
-    numbered = seen.table.sql.autoincrement_column
-    for name in seen.table.primary_key:
-        column = seen.table.columns[name]
-        if (
-            record.get(name, NULL) is NULL
-            and column.default is None
-            and not column.generated
-            and column.sql is not numbered
-        ):
-            raise InvalidArguments(f"{place} needs a value for its key" + (f" {name}." if seen.opens([name]) else "."))
-
-
-def _insert(connection: Connection, seen: View, record: Record) -> Key:
-    """The new primary key. A null in it means the same as nothing: the database numbers the record."""
-    given = {name: value for name, value in record.items() if name not in seen.table.primary_key or value is not NULL}
-    result = connection.execute(sa.insert(seen.table.sql).values(given))
-    return tuple(result.inserted_primary_key or ())
-
-
-def _targets(seen: View, ids: list[JsonValue] | None, text: str, attributes: dict[str, str]) -> list[list[Condition]]:
-    """The conditions of the statements that reach the records, one after the other."""
-    if ids is not None and text.strip():
-        raise InvalidArguments("Give ids or filter, not both.")
-    if ids is None:
-        if conditions := seen.filter(text, attributes):
-            return [conditions]
-        raise InvalidArguments("Say which records: give ids or filter.")
-    keys = read_keys(seen, ids)
-    return [[condition] for condition in _with_keys(seen, keys)]
-
-
-def _present(columns: Sequence[Column], key: Key) -> JsonValue:
-    values = [column.conversion.present(value) for column, value in zip(columns, key, strict=True)]
-    return values[0] if len(values) == 1 else values
-
-
-def _with_keys(seen: View, keys: Sequence[Key]) -> Iterator[Condition]:
-    return with_keys([seen.table.columns[name] for name in seen.table.row_key], keys)
-
-
-def _lock(connection: Connection, seen: View, targets: Sequence[Sequence[Condition]]) -> list[Key]:
-    """The keys of the rows in reach, which nobody else can change until the end of the transaction."""
-    if not seen.table.row_key:
-        raise _no_key(seen)
-    columns = [seen.table.columns[name].sql for name in seen.table.row_key]
-    keys: dict[Key, None] = {}
-    for target in targets:
-        query = sa.select(*columns).where(*target, cast("Condition", seen.reach)).with_for_update()
-        keys.update(dict.fromkeys(tuple(row) for row in connection.execute(query.limit(MOST_CHECKED + 1))))
-    if len(keys) > MOST_CHECKED:
-        raise TooLarge(f"That would change more than {MOST_CHECKED:,} records; narrow the filter.")
-    return list(keys)
-
-
-def _after(seen: View, key: Key, values: Record) -> Key:
-    """The row's key once the values are set."""
-    return tuple(values.get(name, part) for name, part in zip(seen.table.row_key, key, strict=True))
-
-
-def _check(connection: Connection, seen: View, keys: Sequence[Key]) -> None:
-    """Every row must be in reach now, or nothing is kept: nobody writes what is not theirs to see."""
-    if seen.reach is None:
-        return
-    found = sum(
-        connection.execute(sa.select(sa.func.count()).select_from(seen.table.sql).where(c, seen.reach)).scalar_one()
-        for c in _with_keys(seen, keys)
+    (view, nodes, versions, returning), references = await _planned(
+        call, given, "update" if action == "update" else "create", make
     )
-    if found != len(keys):
-        raise NotAllowed("A record would be outside of the rows that you may write; nothing was changed.")
+
+    def run(connection: Connection, journal: Journal) -> None:
+        if not each:
+            every = [node for node in nodes if not isinstance(node, ToolError)]
+            if versions is not None:
+                _expect(connection, journal, view, every, versions)
+            journal.roots += [saved.key or None for saved in Saver(database, connection, journal).save(every)]
+            return
+        places = {id(node): n for n, node in enumerate(nodes)}
+
+        def save(node: Node) -> Key:
+            if versions is not None:
+                _expect(connection, journal, view, [node], [versions[places[id(node)]]])
+            return Saver(database, connection, journal).save([node])[0].key
+
+        save_each(database, connection, journal, nodes, save, _explanation(view, references, action))
+
+    counted = {"create": ("create",), "update": ("update",), "upsert": ("create", "update")}[action]
+    tables = {t.key: t for node in nodes if isinstance(node, Node) for t in _tables(node)}
+    change = Change(
+        _statement(f"{action}_records", view, given),
+        view,
+        counted,
+        run,
+        returning,
+        references,
+        list(tables.values()),
+        keyed=action != "update",
+        tries=TRIES if action == "upsert" and not each else 1,
+    )
+    return await carry_out(call, given, change)
 
 
-def _no_key(seen: View) -> NotAllowed:
-    return NotAllowed(f"You may write some rows of {seen.table.key} only, and it has no key to tell them apart.")
+async def _planned(
+    call: Call[Database], given: Write, action: str, make: Callable[[Sight], R]
+) -> tuple[R, list[ForeignKey]]:
+    """What `make` makes of the table as the caller sees it, and the foreign keys that the caller may know of."""
+    with explained(call.source.handle, call.source.name):
+        name, access = await find_table(call, given.table, action)
+        if name.kind != "table":
+            raise InvalidArguments(f"{name.key} is a view; only tables can be changed.")
+        made = await plan_on(call, name, action, access, make)
+        references = await call.source.handle.catalog.references()
+        return made, [key for key in references if follows(call.granted, key)]
 
 
-def _count(number: int) -> str:
-    return f"{number} record{'' if number == 1 else 's'}"
+def _match(view: View, names: Sequence[str]) -> tuple[str, ...]:
+    """The columns that tell whether a record is there."""
+    match = tuple(view.known(name).name for name in names)
+    keys = [key for key in (view.table.primary_key, *view.table.unique_keys) if key and view.opens(key)]
+    if match and set(match) not in [set(key) for key in keys]:
+        known = " or ".join(" and ".join(key) for key in keys) or "nothing that you may use"
+        raise InvalidArguments(f"{' and '.join(match)} is not unique in {view.table.key}; {known} is.")
+    if match and not all(view.table.columns[name].conversion.comparable for name in match):
+        raise InvalidArguments(f"{' and '.join(match)} cannot be compared, so no record is found by it.")
+    return match
+
+
+def _targets(call: Call[Database], sight: Sight, given: UpdateRecords | DeleteRecords) -> Targets:
+    view = sight.root
+    targets = read_targets(sight, given.ids, given.filter, given.if_version, attributes_of(call.principal))
+    if view.within and not view.table.handle and isinstance(given, UpdateRecords):
+        raise no_key(view)
+    if given.continue_ and targets.keys is None:
+        raise InvalidArguments("continue goes with ids or records; what a filter matches is changed as a whole.")
+    return targets
+
+
+def _runner(
+    call: Call[Database],
+    view: View,
+    targets: Targets,
+    references: Sequence[ForeignKey],
+    one: Callable[[Connection, Journal, Targets], list[Key]],
+    action: str,
+    *,
+    each: bool,
+) -> Callable[[Connection, Journal], None]:
+    """Changes what is named at once, or `each` by itself."""
+
+    def run(connection: Connection, journal: Journal) -> None:
+        if not each or targets.keys is None:
+            journal.roots += one(connection, journal, targets)
+            return
+        singles: list[Targets | ToolError] = []
+        for n, key in enumerate(targets.keys):
+            versions = None if targets.versions is None else (targets.versions[n],)
+            singles.append(Targets(tuple(with_keys(view.table.handle, [key])), (key,), versions))
+
+        def save(target: Targets) -> Key:
+            keys = one(connection, journal, target)
+            return keys[0] if keys else ()
+
+        save_each(call.source.handle, connection, journal, singles, save, _explanation(view, references, action))
+
+    return run
+
+
+def _change(connection: Connection, journal: Journal, view: View, targets: Targets, values: Record) -> list[Key]:
+    """Gives all records that are named the same values."""
+    entry, table = journal.entry(view, "update"), view.table
+    keys = lock(connection, view, targets, journal, entry)
+    entry.count = len(keys)
+    _run_on(connection, table, sa.update(table.sql).values(values), targets, keys)
+    if not table.handle:
+        return []
+    entry.keys = [after(table, key, values) for key in keys]
+    check(connection, view, entry.keys)
+    return entry.keys
+
+
+def _delete(
+    connection: Connection,
+    journal: Journal,
+    view: View,
+    targets: Targets,
+    cascades: Cascades,
+    returning: Returning | None,
+) -> list[Key]:
+    entry, table = journal.entry(view, "delete"), view.table
+    keys = lock(connection, view, targets, journal, entry)
+    entry.count = len(keys)
+    if returning is not None:
+        journal.returned += returning.read(connection, keys)
+    if table.handle and (journal.images or matter(cascades)):
+        follow(connection, cascades, table, keys, journal)
+    _run_on(connection, table, sa.delete(table.sql).where(*view.within), targets, keys)
+    entry.keys = keys if table.handle else []
+    return entry.keys
+
+
+def _run_on(
+    connection: Connection, table: Table, statement: sa.Update | sa.Delete, targets: Targets, keys: Sequence[Key]
+) -> None:
+    """Runs it on the rows that were locked, and on no others."""
+    if table.handle:
+        for condition in with_keys(table.handle, keys):
+            connection.execute(statement.where(condition))
+        return
+    met = sum(connection.execute(statement.where(condition)).rowcount for condition in targets.conditions)
+    if met != len(keys):
+        raise Conflict("Other records came to match meanwhile; nothing was changed. Try again.")
+
+
+def _expect(
+    connection: Connection, journal: Journal, view: View, nodes: Sequence[Node], versions: Sequence[object]
+) -> None:
+    """Locks the records, which must have these versions."""
+    keys = [node.key for node in nodes]
+    targets = Targets(tuple(with_keys(view.table.handle, keys)), tuple(keys), tuple(versions))
+    lock(connection, view, targets, Journal(images=False), journal.entry(view, "update"))
+
+
+def _explanation(view: View, references: Sequence[ForeignKey], action: str) -> Callable[[Diagnosis], str]:
+    return lambda diagnosis: about_record(diagnosis, view, references, action)
+
+
+def _statement(tool: str, view: View, given: Write) -> Statement:
+    same = msgspec.structs.replace(given, preview=False, plan="", database=None, table="")
+    return Statement(tool, view.table.key, same)
+
+
+def _tables(node: Node) -> list[Table]:
+    inner = [other for _, other in node.pointed] + [other for _, others in node.pointing for other in others]
+    return [node.view.table, *(table for other in inner for table in _tables(other))]

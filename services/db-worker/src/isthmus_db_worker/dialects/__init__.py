@@ -153,6 +153,8 @@ class Dialect:
     conversions: Sequence[tuple[type[TypeEngine[Any]], Conversion]] = CONVERSIONS
     zoned = ZONED
     """Moments with a time zone."""
+    system_version: ReflectedColumn | None = None
+    """A column that every table has, and whose value changes whenever a row does."""
 
     @property
     def routines(self) -> RoutineEngine | None:
@@ -210,6 +212,11 @@ class Dialect:
         """How many rows the engine's statistics say that which table has; asks no table itself."""
         del inspector, schema
         return {}
+
+    def undoes(self, connection: Connection, table: sa.Table) -> bool:
+        """Whether what is written to the table can be rolled back."""
+        del connection, table
+        return True
 
     def complaint(self, error: BaseException) -> str | None:
         """What the engine says about the text of a statement; None: what it says could hold values, too."""

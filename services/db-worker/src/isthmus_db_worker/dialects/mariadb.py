@@ -99,8 +99,11 @@ where constraint_schema = :schema and table_name in :names
 COMPLAINTS = (1052, 1054, 1055, 1056, 1060, 1066, 1111, 1140, 1222, 1235, 1241, 1247, 1248, 1305, 1582, 1630, 4015)
 """Errors about names, the grouping and the number of columns. That of the syntax repeats the statement."""
 
+_NAMING = (1451, 1452, 3819, 4025)
+"""Errors about a constraint that name it."""
 _DATABASE = re.compile(r"^FUNCTION [^ ]*\.")
 _QUOTED = re.compile(r"'([^']*)'")
+_CONSTRAINT = re.compile(r"constraint [`']([^`']+)[`']", re.IGNORECASE)
 _JSON_CHECK = re.compile(r"json_valid\(`(.+)`\)", re.IGNORECASE)
 _INCOMPLETE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,6})?)?")
 _TYPE = re.compile(r"(\w+)(?:\((.*)\))?(.*)", re.DOTALL)
@@ -312,7 +315,17 @@ class MariadbDialect(Dialect):
             return Diagnosis(failure, constraint=quoted[-1].rpartition(".")[2])
         if failure is Failure.MISSING and quoted:
             return Diagnosis(failure, (quoted[0],))
-        return Diagnosis(failure)
+        named = _CONSTRAINT.search(str(words[0])) if words and number in _NAMING else None
+        return Diagnosis(failure, constraint=named.group(1) if named else None)
+
+    def undoes(self, connection: sa.Connection, table: sa.Table) -> bool:
+        """InnoDB's can; MyISAM, Aria and others keep what is written."""
+        query = (
+            "select transactions = 'YES' from information_schema.tables t "
+            "join information_schema.engines e on e.engine = t.engine "
+            "where table_schema = coalesce(:schema, database()) and table_name = :name"
+        )
+        return bool(connection.execute(sa.text(query), {"schema": table.schema, "name": table.name}).scalar())
 
     def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
         """From the information schema, where SQLAlchemy would ask for one table after the other.
@@ -362,15 +375,18 @@ class MariadbDialect(Dialect):
     ) -> Iterable[tuple[str, ReflectedForeignKeyConstraint]]:
         """All in one question, as with comments."""
         query = (
-            "select table_name, constraint_name, column_name, referenced_table_schema, referenced_table_name, "
-            "referenced_column_name from information_schema.key_column_usage where table_schema = :schema "
-            "and referenced_table_name is not null order by table_name, constraint_name, ordinal_position"
+            "select k.table_name, k.constraint_name, column_name, referenced_table_schema, k.referenced_table_name, "
+            "referenced_column_name, delete_rule from information_schema.key_column_usage k "
+            "join information_schema.referential_constraints r on r.constraint_schema = k.constraint_schema "
+            "and r.table_name = k.table_name and r.constraint_name = k.constraint_name "
+            "where k.table_schema = :schema and k.referenced_table_name is not null "
+            "order by k.table_name, k.constraint_name, ordinal_position"
         )
         keys: dict[tuple[str, str], ReflectedForeignKeyConstraint] = {}
-        for table, name, column, to_schema, to_table, to_column in _ask(inspector, query, schema):
+        for table, name, column, to_schema, to_table, to_column, effect in _ask(inspector, query, schema):
             empty = ReflectedForeignKeyConstraint(
                 name=name, constrained_columns=[], referred_schema=to_schema, referred_table=to_table,
-                referred_columns=[],
+                referred_columns=[], options={"ondelete": effect},
             )  # fmt: skip
             key = keys.setdefault((table, name), empty)
             key["constrained_columns"].append(column)

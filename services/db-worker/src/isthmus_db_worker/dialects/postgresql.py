@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL, JSONB, MONEY, OID, TSVECTOR
 from sqlalchemy.dialects.postgresql.ranges import AbstractRange
 from sqlalchemy.engine import URL, Connection, Engine, Inspector
-from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedForeignKeyConstraint
+from sqlalchemy.engine.interfaces import DBAPIConnection, ReflectedColumn, ReflectedForeignKeyConstraint
 from sqlalchemy.engine.reflection import ObjectScope
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import operators
@@ -230,6 +230,8 @@ class PostgresqlDialect(Dialect):
         *values.CONVERSIONS,
     )
     zoned = replace(values.ZONED, parse=_or_written(values.ZONED.parse, _BEYOND))
+
+    system_version = ReflectedColumn(name="xmin", type=NAMES["xid"](), nullable=False, default=None)
 
     @property
     def routines(self) -> PostgresqlRoutines:

@@ -96,7 +96,7 @@ where t.type = 'table' and t.name in (select value from json_each(:names))
 order by t.name, i.seq desc, c.seqno
 """
 FOREIGN_KEYS = """
-select t.name, f.id, f."from", coalesce(o.name, f."table"), coalesce(c.name, f."to")
+select t.name, f.id, f."from", coalesce(o.name, f."table"), coalesce(c.name, f."to"), f.on_delete
 from sqlite_master t join pragma_foreign_key_list(t.name) f
 left join sqlite_master o on o.type = 'table' and o.name = f."table" collate nocase
 left join pragma_table_info(o.name) c on c.name = f."to" collate nocase or (f."to" is null and c.pk = f.seq + 1)
@@ -120,6 +120,8 @@ anywhere, and so takes INTERVAL and POINT for integers, which nobody else does."
 _DECLARED = re.compile(r"([\w ]+)(\(.*?\))?")
 _GENERATED = re.compile(r"GENERATED|ALWAYS")
 _NUMBER = re.compile(r"\d+")
+_RULE = re.compile(r"CHECK constraint failed: ([A-Za-z_]\w*)")
+"""One that has no name shows as what it is, which may name columns that a caller does not see."""
 
 
 def _stored_moment(value: JsonValue) -> object:
@@ -248,7 +250,8 @@ class SqliteDialect(Dialect):
             failure = Failure.UNSEARCHABLE
         if failure is None and str(error).startswith(("no such table", "no such column")):
             failure = Failure.CHANGED
-        return Diagnosis(failure or Failure.OTHER, _named_columns(error))
+        rule = _RULE.fullmatch(str(error))
+        return Diagnosis(failure or Failure.OTHER, _named_columns(error), rule.group(1) if rule else None)
 
     def tables(self, inspector: Inspector, schema: str | None, names: Sequence[str]) -> dict[str, Reflected]:
         """From SQLite's functions for its pragmas, where SQLAlchemy would ask for one table after the other."""
@@ -280,10 +283,11 @@ class SqliteDialect(Dialect):
         """
         del schema
         keys: dict[tuple[str, int], ReflectedForeignKeyConstraint] = {}
-        for table, number, column, to_table, to_column in _ask(inspector, FOREIGN_KEYS):
+        for table, number, column, to_table, to_column, effect in _ask(inspector, FOREIGN_KEYS):
             empty = ReflectedForeignKeyConstraint(
-                name=None, constrained_columns=[], referred_schema=None, referred_table=to_table, referred_columns=[]
-            )
+                name=None, constrained_columns=[], referred_schema=None, referred_table=to_table, referred_columns=[],
+                options={"ondelete": effect},
+            )  # fmt: skip
             key = keys.setdefault((table, number), empty)
             key["constrained_columns"].append(column)
             key["referred_columns"].append(to_column)

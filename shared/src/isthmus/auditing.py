@@ -1,0 +1,101 @@
+"""What a call has written: said by the tool, sent in a header of the reply, and put on record by the gateway.
+
+The worker knows what was written, and the gateway who wrote it. Keys travel, the values of other columns never do.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+AUDIT_HEADER = "Isthmus-Audit"
+"""On the final reply, refusals too: a Report in JSON, in ASCII."""
+
+MOST_KEYS = 100
+"""Of one Written."""
+MOST_WRITTEN = 100
+"""Different objects and actions of one call."""
+MOST_BYTES = 16 * 1024
+"""Of the header's value."""
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was done to one object."""
+
+    object: str
+    """The table, routine or path."""
+    action: str
+    """`create`, `update`, `delete`, `upsert`, `call`, or a worker's own word."""
+    count: int = 1
+    """Of rows, files or whatever the object consists of."""
+    keys: tuple[Any, ...] = ()
+    """Primary keys, any JSON values. Fewer than `count` where they are not known or were too many."""
+    plan: str = ""
+    """The id of the plan that was executed, if one was."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that one call has written."""
+
+    written: tuple[Written, ...] = ()
+    left_out: int = 0
+    """Further writes, which did not fit."""
+
+
+@dataclass
+class Trail:
+    """What one call has written so far. What it says of one object and action is added up."""
+
+    _written: dict[tuple[str, str, str], Written] = field(default_factory=dict[tuple[str, str, str], Written])
+    _left_out: int = 0
+
+    def add(self, written: Written) -> None:
+        """One more write, which is committed."""
+        name = (written.object, written.action, written.plan)
+        before = self._written.get(name)
+        if before is None and len(self._written) >= MOST_WRITTEN:
+            self._left_out += 1
+            return
+        keys, count = (before.keys, before.count) if before is not None else ((), 0)
+        self._written[name] = msgspec.structs.replace(
+            written, count=count + written.count, keys=(*keys, *written.keys[: MOST_KEYS - len(keys)])
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._written)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the header takes at most."""
+        return len(AUDIT_HEADER) + MOST_BYTES if self else 0
+
+    def headers(self) -> dict[str, str]:
+        """The header of the final reply; none if nothing was written."""
+        return {AUDIT_HEADER: _fitting(list(self._written.values()), self._left_out)} if self else {}
+
+
+def _fitting(written: list[Written], left_out: int) -> str:
+    """Keys go first, then whole objects, the last ones first."""
+    keys = MOST_KEYS
+    while len(text := _encode(Report(written=tuple(written), left_out=left_out))) > MOST_BYTES:
+        if keys:
+            keys //= 2
+            written = [msgspec.structs.replace(entry, keys=entry.keys[:keys]) for entry in written]
+        else:
+            written, left_out = written[:-1], left_out + 1
+    return text
+
+
+def _encode(report: Report) -> str:
+    """In ASCII, as headers must be. A key that JSON has no form for becomes its text: the write is done already."""
+    return json.dumps(msgspec.to_builtins(report, enc_hook=str), separators=(",", ":"))
+
+
+def read(headers: dict[str, str]) -> Report | None:
+    """What the header of a reply says; None if there is none. Raises msgspec.DecodeError for what is no Report."""
+    if (text := headers.get(AUDIT_HEADER)) is None:
+        return None
+    if len(text) > MOST_BYTES:
+        raise msgspec.DecodeError("the report is too long")
+    return msgspec.json.decode(text, type=Report)
