@@ -4,14 +4,20 @@ import os
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy.engine import make_url
 
-from databases import Shop
+from databases import Outcome, Shop
+from isthmus.answering import answer
+from isthmus.auditing import Written
 from isthmus.errors import ConfigurationError
-from isthmus.grants import EVERYTHING, Grant
+from isthmus.grants import EVERYTHING, Grant, Granted
+from isthmus.messages import ClientCan, Envelope
+from isthmus.results import CallToolResult, InputRequiredResult, Reply
 from isthmus_db_worker.settings import DatabaseSettings, SavedQuery
 from isthmus_db_worker.worker import create_worker, source_of
+from wires import Heard
 
 pytest_plugins = ["database_fixtures"]
 
@@ -142,10 +148,8 @@ async def test_sqlite_has_no_such_tools(sqlite_shop: Shop) -> None:
 
 
 def test_one_worker_serves_databases_that_write_and_that_only_read() -> None:
-    settings = {
-        name: DatabaseSettings(url="postgresql://nobody@localhost/some", access=access)
-        for name, access in (("one", "read-only"), ("two", "read-write"))
-    }
+    url = "postgresql://nobody@localhost/some"
+    settings = {"one": DatabaseSettings(url=url), "two": DatabaseSettings(url=url, access="read-write")}
     toolbox = create_worker(settings)._toolbox  # pyright: ignore[reportPrivateUsage]
     hints: list[bool] = []
     for source in toolbox.sources.values():
@@ -225,6 +229,49 @@ async def test_wrong_arguments_are_named(routines: Shop) -> None:
     assert (await refused(routines, "add_order", 1, 2, "", 4)).startswith("4 are too many: 3 arguments at most in add_")
     given = await refused(routines, "add_order", customer=1, amount=1, note="", id=5)
     assert given == "id comes back from add_order: leave it out."
+
+
+async def asked(shop: Shop, given: list[Any], heard: Heard, agreed: str = "", state: str = "") -> Reply:
+    """What add_order replies to a client that can ask its user, who has answered so, if at all."""
+    arguments = msgspec.json.encode({"routine": "add_order", "arguments": given})
+    answers = {"approval": msgspec.Raw(msgspec.json.encode({"action": agreed, "content": {}}))} if agreed else {}
+    envelope = Envelope(
+        "c1", shop.principal, {"db.shop": Granted.of(shop.grants)}, msgspec.Raw(arguments),
+        client=ClientCan(elicitation=True), answers=answers, state=state,
+    )  # fmt: skip
+    return await answer(shop.toolbox, shop.source, "call_routine", envelope, 20, heard)
+
+
+def text_of(reply: Reply) -> str:
+    assert isinstance(reply, CallToolResult)
+    return Outcome(reply).text
+
+
+async def test_calls_that_may_write_are_put_on_record(routines: Shop) -> None:
+    heard = Heard()
+    assert "id = " in text_of(await asked(routines, [1, 2, "x"], heard))
+    assert heard.written == [Written(object="add_order", action="call")]
+    assert "was not done" in text_of(await asked(routines, [1, 5000, "x"], heard))
+    assert len(heard.written) == 1
+
+
+async def test_where_changes_want_a_preview_or_consent_routines_want_consent(routines: Shop) -> None:
+    heard, given = Heard(), [1, 3, "agreed"]
+    count = "select count(*) from orders where note = 'agreed!' or note = 'agreed'"
+    routines.configured(writes="preview")
+    assert "changes only after a preview, which routines" in text_of(await asked(routines, given, heard))
+    assert await called(routines, "tax", 10, 0.5) == {"result": "5.00"}
+    routines.configured(writes="confirm")
+    assert (await routines.call("call_routine", routine="add_order", arguments=given)).error == "client_cannot"
+    question = await asked(routines, given, heard)
+    assert isinstance(question, InputRequiredResult)
+    assert 'with [1,3,\\"agreed\\"]' in bytes(question.input_requests["approval"].params).decode()
+    state = question.request_state
+    assert "did not agree" in text_of(await asked(routines, given, heard, "decline", state))
+    assert "about another call" in text_of(await asked(routines, [1, 4, "agreed"], heard, "accept", state))
+    assert (routines.execute(count), heard.written) == ([(0,)], [])
+    assert "id = " in text_of(await asked(routines, given, heard, "accept", state))
+    assert (routines.execute(count), len(heard.written)) == ([(1,)], 1)
 
 
 async def test_values_are_bound_and_odd_names_are_quoted(routines: Shop) -> None:

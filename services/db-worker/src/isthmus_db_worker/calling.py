@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from isthmus.asking import form
 from isthmus.auditing import Written
-from isthmus.errors import Conflict, InvalidArguments, NotAllowed, NotFound, near
+from isthmus.errors import ClientCannot, Conflict, InvalidArguments, NotAllowed, NotFound, near
 from isthmus.results import TextContent
 from isthmus.tools import Call, Result
 from isthmus_db_worker.changing import APPROVAL, Approval
@@ -138,14 +138,18 @@ async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
 
 
 def _ask(call: Call[Database], routine: Routine, given: Given) -> None:
-    """Where changes must be previewed or agreed to: a routine cannot be previewed, so the user must agree.
-
-    Raises NotAllowed where the user did not, or cannot be asked.
-    """
-    if call.source.handle.writes == "preview" or not call.client.elicitation:
+    """Where users must agree to changes, asks for this one, which cannot be previewed. Raises NotAllowed,
+    ClientCannot."""
+    if call.source.handle.writes == "preview":
         raise NotAllowed(
-            f"{routine.key} may write, and {call.source.name} allows changes only once they were previewed or agreed "
-            "to: routines cannot be previewed, and here nobody can be asked."
+            f"{routine.key} may write, and {call.source.name} allows changes only after a preview, which routines "
+            "cannot have."
+        )
+    if not call.client.elicitation:
+        raise ClientCannot(
+            f"{routine.key} may write, and in {call.source.name} the user must agree to that, whom your client does not "
+            "ask.",
+            ["elicitation"],
         )
     arguments = msgspec.json.encode(given).decode()
     asked = hashlib.sha256(f"{routine.signature()} {arguments}".encode()).hexdigest()
