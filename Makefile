@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench bench-worker soak soak-failures tools-table fuzz tokens
+.PHONY: up test test-compose check format bench bench-worker bench-writes soak soak-failures storm tools-table fuzz tokens
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -30,6 +30,9 @@ bench: $(UV)  ## Calls per second and latency through the whole path
 bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlchemy alone
 	$(RUN) python tests/benchmarks/worker.py
 
+bench-writes: $(UV)  ## What 1,000 new records cost inside the db worker, against SQLAlchemy alone, on three engines
+	$(RUN) python tests/benchmarks/writing.py
+
 tokens: $(UV)  ## What answers cost a model, against DBHub and MCP Toolbox; writes the table of docs/databases.md anew
 	$(RUN) python tests/benchmarks/tokens.py $(ARGS)
 
@@ -43,6 +46,9 @@ tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 
 soak: $(UV)  ## Ten minutes of everything in both eras: nothing may grow or be left over (ARGS="--seconds 60")
 	PYTHONPATH=tests $(RUN) python -m soak $(ARGS)
+
+storm: $(UV)  ## 50 writers, two workers, 500 batches and workers that are killed, on each engine
+	ISTHMUS_STORM=500 $(RUN) pytest -rP tests/integration/test_db_storm.py $(ARGS)
 
 soak-failures: $(UV)  ## Kills, stops and restarts under load, and prints the figures of docs/operations.md
 	$(RUN) pytest -rP $(ARGS) tests/integration/test_failures_*.py tests/e2e/test_launcher_killed.py

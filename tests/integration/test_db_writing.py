@@ -216,3 +216,25 @@ async def test_a_key_with_a_default_comes_back(shop: Shop) -> None:
     shop.execute(f"create table tokens (id varchar(40) primary key default {default}, note text)")
     created = (await shop.call("create_records", table="tokens", records=[{"note": "a"}, {"note": "b"}])).value
     assert sorted(created["ids"]) == sorted(row[0] for row in await shop.query(table="tokens", columns=["id"]))
+
+
+async def test_the_keys_of_a_batch_stand_in_the_order_of_its_records_whatever_they_give(shop: Shop) -> None:
+    shapes: list[dict[str, Any]] = [{}, {"note": None}, {"note": "n"}, {"id": None}, {"id": 5000}, {"paid": True}]
+    records = [{"customer_id": 1, "total": n, **shapes[n % len(shapes)]} for n in range(60)]
+    for n, record in enumerate(records):
+        if record.get("id"):
+            record["id"] += n
+    ids = (await shop.call("create_records", table="orders", records=records)).value["ids"]
+    stored = dict(shop.execute("select id, total from orders where id > 4"))
+    assert [float(stored[key]) for key in ids] == list(range(60))
+    assert len(set(ids)) == 60
+
+
+@pytest.mark.parametrize("columns", ["code varchar(9) primary key, note text", "id bigint, note text", "note text"])
+async def test_batches_go_into_tables_with_any_key_or_none(shop: Shop, columns: str) -> None:
+    shop.execute(f"create table things ({columns})")
+    name = columns.split()[0]
+    records = [{name: str(n) if name != "id" else n} for n in range(50)]
+    outcome = await shop.call("create_records", table="things", records=records)
+    assert outcome.value == {"created": 50, "ids": [str(n) for n in range(50)] if name == "code" else None}
+    assert shop.execute("select count(*) from things") == [(50,)]

@@ -50,6 +50,10 @@ def explained(database: Database, source: str, *, own: bool = False, routine: st
         raise _tool_error(diagnosis) from None
 
 
+class Contended(Conflict):
+    """Another change to the same data was in the way; try again."""
+
+
 class Misfit(InvalidArguments):
     """A value does not fit the column that it is for."""
 
@@ -102,7 +106,7 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
         case Failure.UNREACHABLE:
             return SourceUnavailable("The database cannot be reached at the moment; try again later.")
         case Failure.BUSY:
-            return Conflict("Another change to the same data was in the way; try again.")
+            return Contended()
         case Failure.STOPPED:
             return DeadlineExceeded()
         case Failure.FORBIDDEN | Failure.READ_ONLY | Failure.ENDS:

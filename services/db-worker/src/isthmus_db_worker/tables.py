@@ -207,6 +207,7 @@ def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, p
     default = found.get("default")
     always = "computed" in found or bool(found.get("identity", {}).get("always"))
     given = default is not None or "identity" in found or "computed" in found
+    numbers = primary_key and ("identity" in found or str(default).startswith("nextval("))
     numbered = cast("bool | Literal['auto']", found.get("autoincrement", "auto"))
     by_default = "identity" in found or (numbered is True and default is None)
     try:
@@ -226,8 +227,8 @@ def _column(found: ReflectedColumn, inspector: Inspector, dialect: Dialect, *, p
             dialect.column_type(kind),
             primary_key=primary_key,
             autoincrement=numbered,
-            nullable=found["nullable"],
-            server_default=sa.FetchedValue() if given else None,
+            nullable=found["nullable"] and not primary_key,
+            server_default=sa.Identity() if numbers else sa.FetchedValue() if given else None,
         ),
     )
 
