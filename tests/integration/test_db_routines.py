@@ -2,20 +2,22 @@
 
 import os
 import re
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from databases import Outcome, Shop
+from databases import DIALECTS, SHOP, Outcome, Shop, url_of
 from isthmus.answering import answer
 from isthmus.auditing import Written
 from isthmus.errors import ConfigurationError
 from isthmus.grants import EVERYTHING, Grant, Granted
 from isthmus.messages import ClientCan, Envelope
 from isthmus.results import CallToolResult, InputRequiredResult, Reply
-from isthmus_db_worker.settings import DatabaseSettings, SavedQuery
+from isthmus_db_worker.settings import DatabaseSettings, SavedQuery, parse_url
 from isthmus_db_worker.worker import create_worker, source_of
 from wires import Heard
 
@@ -41,6 +43,7 @@ create function documents(d jsonb, price money, span interval, raw bytea) return
   span interval, raw bytea) language sql stable as 'select $1, $2, $3, $4';
 create function half(a integer) returns integer language sql as 'select 1 / a';
 create function nothing() returns void language sql stable as 'select 1';
+create function changing() returns void language sql stable as 'select 1';
 create function cursors() returns setof refcursor language plpgsql volatile as
   $$ declare a refcursor := 'first "one"'; b refcursor; begin
   open a for select id, name from customers order by id; return next a;
@@ -100,29 +103,37 @@ create aggregate function most(x int) returns int
   set m = greatest(m, x); end loop; end
 """
 WRITING = {"postgresql": POSTGRESQL, "mariadb": MARIADB}
+FIRST = {"postgresql": "postgres", "mariadb": "mysql"}
+"""A database that each server has from the beginning."""
 
 
-@pytest.fixture
-def routines(server_shop: Shop) -> Shop:
+@pytest.fixture(scope="module", params=["postgresql", "mariadb"])
+def served(request: pytest.FixtureRequest) -> Generator[Shop]:
     """The shop with routines in it."""
-    return with_routines(server_shop)
-
-
-@pytest.fixture
-def postgresql_routines(postgresql_shop: Shop) -> Shop:
-    return with_routines(postgresql_shop)
-
-
-@pytest.fixture
-def mariadb_routines(mariadb_shop: Shop) -> Shop:
-    return with_routines(mariadb_shop)
-
-
-def with_routines(shop: Shop) -> Shop:
+    engine, name = request.param, f"routines_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    server = request.getfixturevalue("postgres") if engine == "postgresql" else request.getfixturevalue("mariadb").url
+    with create_engine(
+        parse_url("server", url_of(server, FIRST[engine])), isolation_level="AUTOCOMMIT"
+    ).connect() as connection:
+        connection.exec_driver_sql(f"create database {name}")
+    shop = Shop(engine, url_of(server, name))
+    shop.execute(SHOP.format(**DIALECTS[engine]))
     with shop.admin.begin() as connection:
-        for statement in re.split(r";\n(?=create|comment)", WRITING[shop.engine]):
+        for statement in re.split(r";\n(?=create|comment)", WRITING[engine]):
             connection.execution_options(no_parameters=True).exec_driver_sql(statement)
-    return shop
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def routines(served: Shop) -> Shop:
+    """That, for somebody who may do everything. Tests may add rows."""
+    served.access, served.limit, served.schemas, served.grants = "read-write", 4, (), [EVERYTHING]
+    return served.configured()
+
+
+on_postgresql = pytest.mark.parametrize("served", ["postgresql"], indirect=True)
+on_mariadb = pytest.mark.parametrize("served", ["mariadb"], indirect=True)
 
 
 def read_only(shop: Shop) -> Shop:
@@ -343,85 +354,89 @@ async def test_a_routine_that_takes_too_long_is_stopped(routines: Shop) -> None:
     assert (await routines.call("call_routine", routine="sleeps", seconds=0.2)).error == "deadline_exceeded"
 
 
-async def test_functions_with_out_arguments_and_rows_return_them(postgresql_routines: Shop) -> None:
-    assert await called(postgresql_routines, "swap", 1, 2) == {"a": 2, "b": 1, "total": 3}
-    row = await called(postgresql_routines, "customer", 1)
+@on_postgresql
+async def test_functions_with_out_arguments_and_rows_return_them(routines: Shop) -> None:
+    assert await called(routines, "swap", 1, 2) == {"a": 2, "b": 1, "total": 3}
+    row = await called(routines, "customer", 1)
     assert row["name"] == "Ada"
     assert row["salary"] == "100.50"
-    assert await called(postgresql_routines, "nothing") == {}
-    assert await called(postgresql_routines, "to_tsvector", 1) == {"result": 2}
-    rows = await postgresql_routines.call("call_routine", routine="orders_of", arguments={"customer": 1}, limit=1)
+    assert await called(routines, "nothing") == {}
+    assert await called(routines, "to_tsvector", 1) == {"result": 2}
+    rows = await routines.call("call_routine", routine="orders_of", arguments={"customer": 1}, limit=1)
     (found,) = rows.value["result_sets"]
     assert found["columns"] == ["id", "total", "about"]
     assert found["rows"] == [[1, "10.00", {"exact": 0.12345678901234567890123}]]
     assert found["truncated"]
     assert "0.12345678901234567890123" in rows.text
     assert rows.text.endswith("(1 row, more follow: raise limit, or ask for less by the arguments)")
-    (least,) = await called(postgresql_routines, "orders_of", customer=1, minimum=20)
+    (least,) = await called(routines, "orders_of", customer=1, minimum=20)
     assert least[0] == 2
 
 
-async def test_defaults_variadic_arguments_and_types_of_all_kinds(postgresql_routines: Shop) -> None:
-    assert await called(postgresql_routines, "tax", 100) == {"result": "19.00"}
-    assert await called(postgresql_routines, "every", "busy", ["2024-01-01", None], ["a", "b"]) == {
-        "result": "busy2a+b"
-    }
-    assert await called(postgresql_routines, "every", m="calm", days=["2024-01-01"]) == {"result": "calm1"}
-    assert await refused(postgresql_routines, "every", "sad", [], []) == "m takes one of calm, busy."
+@on_postgresql
+async def test_defaults_variadic_arguments_and_types_of_all_kinds(routines: Shop) -> None:
+    assert await called(routines, "tax", 100) == {"result": "19.00"}
+    assert await called(routines, "every", "busy", ["2024-01-01", None], ["a", "b"]) == {"result": "busy2a+b"}
+    assert await called(routines, "every", m="calm", days=["2024-01-01"]) == {"result": "calm1"}
+    assert await refused(routines, "every", "sad", [], []) == "m takes one of calm, busy."
     given = [{"a": [1, None]}, "12.50", "P1DT2H", "AAH/"]
-    assert await called(postgresql_routines, "documents", *given) == [given]
-    assert await called(postgresql_routines, "documents", None, None, None, None) == [[None] * 4]
-    note = await called(postgresql_routines, "add_order", customer=1, note=None)
+    assert await called(routines, "documents", *given) == [given]
+    assert await called(routines, "documents", None, None, None, None) == [[None] * 4]
+    note = await called(routines, "add_order", customer=1, note=None)
     assert note["note"] == "none!"
-    assert (await refused(postgresql_routines, "tax", 1, 2)).startswith("A rule of the database does not allow")
-    assert (await refused(postgresql_routines, "tax", 1, 2, 3)).startswith("No tax takes")
-    assert await refused(postgresql_routines, "half", 0) == (
-        "half cannot work with a value that it was given, or that it met."
-    )
+    assert (await refused(routines, "tax", 1, 2)).startswith("A rule of the database does not allow")
+    assert (await refused(routines, "tax", 1, 2, 3)).startswith("No tax takes")
+    assert await refused(routines, "half", 0) == ("half cannot work with a value that it was given, or that it met.")
 
 
-async def test_overloaded_functions_are_told_apart_by_their_arguments(postgresql_routines: Shop) -> None:
-    assert await called(postgresql_routines, "tax", item="tea") == {"result": "tax on tea"}
-    assert await called(postgresql_routines, "tax", "tea") == {"result": "tax on tea"}
-    assert await called(postgresql_routines, "tax", amount="1") == {"result": "0.19"}
-    both = await refused(postgresql_routines, "tax", "12")
+@on_postgresql
+async def test_overloaded_functions_are_told_apart_by_their_arguments(routines: Shop) -> None:
+    assert await called(routines, "tax", item="tea") == {"result": "tax on tea"}
+    assert await called(routines, "tax", "tea") == {"result": "tax on tea"}
+    assert await called(routines, "tax", amount="1") == {"result": "0.19"}
+    both = await refused(routines, "tax", "12")
     assert both == (
         "2 routines take these arguments; name them so that one does: tax(item text) → text; "
         "tax(amount numeric, rate share default 0.19) → numeric."
     )
-    none = await refused(postgresql_routines, "tax", 1, 2, 3)
+    none = await refused(routines, "tax", 1, 2, 3)
     assert none.startswith("No tax takes these arguments; there are tax(item text) → text; tax(amount")
 
 
-async def test_cursors_that_a_function_returns_are_read(postgresql_routines: Shop) -> None:
-    sets = (await postgresql_routines.call("call_routine", routine="cursors")).value["result_sets"]
+@on_postgresql
+async def test_cursors_that_a_function_returns_are_read(routines: Shop) -> None:
+    sets = (await routines.call("call_routine", routine="cursors")).value["result_sets"]
     assert [each["columns"] for each in sets] == [["id", "name"], ["d"]]
     assert len(sets[0]["rows"]) == 4
     assert sets[1]["rows"] == [[{"n": 1.5}]]
 
 
-async def test_a_procedure_that_commits_is_refused_where_all_is_one_transaction(postgresql_routines: Shop) -> None:
-    told = await refused(postgresql_routines, "commits")
+@on_postgresql
+async def test_a_procedure_that_commits_is_refused_where_all_is_one_transaction(routines: Shop) -> None:
+    told = await refused(routines, "commits")
     assert told == "commits ends transactions (COMMIT, ROLLBACK), so it cannot be called here."
-    assert postgresql_routines.execute("select count(*) from prices where item = 'x'") == [(0,)]
+    assert routines.execute("select count(*) from prices where item = 'x'") == [(0,)]
 
 
-async def test_routines_of_configured_schemas_have_its_name(postgresql_routines: Shop) -> None:
-    postgresql_routines.schemas = ("crm", "public")
-    postgresql_routines.configured()
-    assert await called(postgresql_routines, "crm.visits") == {"total": 7}
-    assert await called(postgresql_routines, "public.tax", amount=1) == {"result": "0.19"}
+@on_postgresql
+async def test_routines_of_configured_schemas_have_its_name(routines: Shop) -> None:
+    routines.schemas = ("crm", "public")
+    routines.configured()
+    assert await called(routines, "crm.visits") == {"total": 7}
+    assert await called(routines, "public.tax", amount=1) == {"result": "0.19"}
 
 
-async def test_a_routine_that_changed_is_looked_at_again(postgresql_routines: Shop) -> None:
-    assert await called(postgresql_routines, "nothing") == {}
-    changed = "drop function nothing;\ncreate function nothing(a integer) returns integer language sql as 'select a'"
-    postgresql_routines.execute(changed)
-    assert await called(postgresql_routines, "nothing", a=3) == {"result": 3}
+@on_postgresql
+async def test_a_routine_that_changed_is_looked_at_again(routines: Shop) -> None:
+    assert await called(routines, "changing") == {}
+    changed = "drop function changing;\ncreate function changing(a integer) returns integer language sql as 'select a'"
+    routines.execute(changed)
+    assert await called(routines, "changing", a=3) == {"result": 3}
 
 
-async def test_extensions_and_what_the_account_may_not_call_are_not_listed(postgresql_routines: Shop) -> None:
-    shop, role = postgresql_routines, f"caller_{os.getpid()}"
+@on_postgresql
+async def test_extensions_and_what_the_account_may_not_call_are_not_listed(routines: Shop) -> None:
+    shop, role = routines, f"caller_{os.getpid()}"
     shop.execute(f"create extension citext;\ncreate role {role} login;\nrevoke execute on function swap from public")
     other = Shop("postgresql", make_url(shop.url).set(username=role).render_as_string(hide_password=False))
     try:
@@ -433,8 +448,9 @@ async def test_extensions_and_what_the_account_may_not_call_are_not_listed(postg
     assert not names & {"swap", "citext_cmp", "regexp_match"}
 
 
-async def test_a_read_only_connection_stays_so_after_a_routine(postgresql_routines: Shop) -> None:
-    shop = postgresql_routines
+@on_postgresql
+async def test_a_read_only_connection_stays_so_after_a_routine(routines: Shop) -> None:
+    shop = routines
     shop.limit = 1
     read_only(shop)
     assert await called(shop, "opens") == {"result": "off"}
@@ -444,8 +460,9 @@ async def test_a_read_only_connection_stays_so_after_a_routine(postgresql_routin
     assert left == "on"
 
 
-async def test_procedures_with_several_result_sets(mariadb_routines: Shop) -> None:
-    outcome = await mariadb_routines.call("call_routine", routine="sets", arguments=[2], limit=2)
+@on_mariadb
+async def test_procedures_with_several_result_sets(routines: Shop) -> None:
+    outcome = await routines.call("call_routine", routine="sets", arguments=[2], limit=2)
     first, second = outcome.value["result_sets"]
     assert first["columns"] == ["id", "name", "placed"]
     assert first["rows"] == [[2, "Bob", "2024-01-02T03:04:05"], [3, "Cem", "2024-01-02T03:04:05"]]
@@ -454,14 +471,15 @@ async def test_procedures_with_several_result_sets(mariadb_routines: Shop) -> No
     assert second["rows"] == [[5, 1, 2]]
 
 
-async def test_arguments_of_all_kinds_go_in_and_out(mariadb_routines: Shop) -> None:
+@on_mariadb
+async def test_arguments_of_all_kinds_go_in_and_out(routines: Shop) -> None:
     given = {
         "day": "2024-01-31", "moment": "2024-01-31T12:00:00", "b": 5, "yes": True, "raw": "AAH/", "word": "b",
         "t": "-100:00:00", "f": 0.1, "number": "9007199254740993", "shape": "POINT(1 2)",
     }  # fmt: skip
-    assert await called(mariadb_routines, "everything", **given) == given
+    assert await called(routines, "everything", **given) == given
     nothing = dict.fromkeys(given)
-    assert await called(mariadb_routines, "everything", **nothing) == nothing
+    assert await called(routines, "everything", **nothing) == nothing
 
 
 async def test_an_answer_stays_within_its_budget(routines: Shop) -> None:

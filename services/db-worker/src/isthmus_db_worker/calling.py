@@ -114,8 +114,7 @@ async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
     """Calls a stored procedure or function."""
     database = call.source.handle
     routine, bound = await _chosen(call, arguments.routine, arguments.arguments)
-    read_only = routine.reads and (not call.source.writable or database.writes != "direct")
-    if not read_only and database.writes != "direct":
+    if not routine.reads and database.writes != "direct":
         _ask(call, routine, arguments.arguments)
     budget = database.limits.bytes
     kept = budget // 4 if routine.kind == "procedure" and routine.outputs else 0
@@ -125,15 +124,14 @@ async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
 
     def work(connection: Connection) -> None:
         connection.info[SPENT] = True
-        engine.call(connection, routine, bound, gathering, read_only=read_only)
+        engine.call(connection, routine, bound, gathering, read_only=routine.reads)
 
     with explained(database, call.source.name, routine=routine.key):
-        if read_only:
+        if routine.reads:
             await database.runner.look(work, call.left)
         else:
             await database.runner.transaction(work, call.left)
-            if not routine.reads:
-                call.wrote(Written(object=routine.key, action="call"))
+            call.wrote(Written(object=routine.key, action="call"))
     return gathering.called
 
 
@@ -147,8 +145,7 @@ def _ask(call: Call[Database], routine: Routine, given: Given) -> None:
         )
     if not call.client.elicitation:
         raise ClientCannot(
-            f"{routine.key} may write, and in {call.source.name} the user must agree to that, whom your client does not "
-            "ask.",
+            f"{routine.key} may write, to which the user must agree in {call.source.name}; your client cannot ask.",
             ["elicitation"],
         )
     arguments = msgspec.json.encode(given).decode()
