@@ -6,8 +6,8 @@ from collections.abc import Generator
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
-from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from databases import DIALECTS, SHOP, Outcome, Shop, url_of
@@ -17,8 +17,9 @@ from isthmus.errors import ConfigurationError
 from isthmus.grants import EVERYTHING, Grant, Granted
 from isthmus.messages import ClientCan, Envelope
 from isthmus.results import CallToolResult, InputRequiredResult, Reply
-from isthmus_db_worker.settings import DatabaseSettings, SavedQuery, parse_url
+from isthmus_db_worker.settings import DatabaseSettings, SavedQuery
 from isthmus_db_worker.worker import create_worker, source_of
+from mariadb import MariadbServer
 from wires import Heard
 
 pytest_plugins = ["database_fixtures"]
@@ -103,19 +104,21 @@ create aggregate function most(x int) returns int
   set m = greatest(m, x); end loop; end
 """
 WRITING = {"postgresql": POSTGRESQL, "mariadb": MARIADB}
-FIRST = {"postgresql": "postgres", "mariadb": "mysql"}
-"""A database that each server has from the beginning."""
 
 
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
 def served(request: pytest.FixtureRequest) -> Generator[Shop]:
     """The shop with routines in it."""
     engine, name = request.param, f"routines_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    server = request.getfixturevalue("postgres") if engine == "postgresql" else request.getfixturevalue("mariadb").url
-    with create_engine(
-        parse_url("server", url_of(server, FIRST[engine])), isolation_level="AUTOCOMMIT"
-    ).connect() as connection:
-        connection.exec_driver_sql(f"create database {name}")
+    if engine == "postgresql":
+        server = request.getfixturevalue("postgres")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"create database {name}".encode())
+    else:
+        mariadb: MariadbServer = request.getfixturevalue("mariadb")
+        server = mariadb.url
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"create database {name}")
     shop = Shop(engine, url_of(server, name))
     shop.execute(SHOP.format(**DIALECTS[engine]))
     with shop.admin.begin() as connection:
