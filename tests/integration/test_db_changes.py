@@ -221,6 +221,7 @@ async def test_a_row_of_another_version_is_not_changed(shop: Shop) -> None:
     else:
         version = "owner"
         shop.configured(semantics={"customers": {"version": "owner"}})
+    assert f"version of a row: {version}" in (await shop.call("describe_table", table="customers")).text
     ((first,), (second,)) = await shop.query(table="customers", columns=[version], ids=[1, 2], order_by=["id"])
     shop.execute("update customers set owner = 'somebody' where id = 2")
     arguments: dict[str, Any] = {"table": "customers", "ids": [1, 2], "if_version": [first, second]}
@@ -255,6 +256,7 @@ async def test_a_cascade_may_not_reach_what_the_caller_may_not_change(shop: Shop
         "insert into parents values (1, 'a'), (2, 'b'), (3, 'c');\n"
         "insert into children values (1, 1, 'u_1'), (2, 2, 'u_2')"
     )
+    assert ", on delete cascade" in (await shop.call("describe_table", table="parents")).text
     parents = Grant(sources=("db.*",), actions=("*",), objects=("parents",))
     shop.grants = [parents]
     refused = await shop.call("delete_records", table="parents", ids=[1])
@@ -283,3 +285,13 @@ async def test_what_was_written_is_put_on_record_by_table_key_and_count(shop: Sh
     assert (deleted.action, deleted.keys, deleted.plan) == ("delete", (["pen", "DE"], ["pen", "FR"]), plan[:16])
     await shop.call("create_records", table="customers", records=[{"id": 1, "name": "x"}])
     assert shop.heard.written == []
+
+
+async def test_rows_that_do_not_fit_the_answer_are_said_to_be_missing(shop: Shop) -> None:
+    shop.configured(max_bytes=16_384)
+    records = [{"customer_id": 1, "note": "x" * 200} for _ in range(100)]
+    outcome = await shop.call("create_records", table="orders", records=records, returning=["note"])
+    assert outcome.value["created"] == 100
+    assert outcome.value["truncated"] is True
+    assert 10 < len(outcome.value["rows"]) < 100
+    assert "more rows were changed than are shown" in outcome.text

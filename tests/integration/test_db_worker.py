@@ -82,7 +82,9 @@ async def test_definitions_tell_models_what_the_tools_take(sqlite_shop: Shop) ->
     assert sorted(name for name, hint in hints.items() if hint.read_only_hint) == [
         "aggregate_table", "describe_table", "get_data_model", "list_tables", "query_table",
     ]  # fmt: skip
-    assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == ["delete_records", "update_records"]
+    assert sorted(name for name, hint in hints.items() if hint.destructive_hint) == [
+        "delete_records", "update_records", "upsert_records",
+    ]  # fmt: skip
     assert definitions["get_data_model"].output_schema is msgspec.UNSET
     for definition in definitions.values():
         assert definition.description

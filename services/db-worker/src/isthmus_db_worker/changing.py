@@ -67,6 +67,8 @@ class Changed(msgspec.Struct, kw_only=True):
     """Those that were to be given back."""
     rows: list[list[JsonValue]] | msgspec.UnsetType = msgspec.UNSET
     """What they hold now; of deleted records what they held."""
+    truncated: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether rows did not fit the answer; all of them are changed."""
     errors: list[Unstored] | msgspec.UnsetType = msgspec.UNSET
     """The records that were left out."""
     preview: Preview | msgspec.UnsetType = msgspec.UNSET
@@ -96,6 +98,8 @@ class Changed(msgspec.Struct, kw_only=True):
             ]
         if self.columns is not msgspec.UNSET and self.rows is not msgspec.UNSET:
             lines += [row_text(self.columns), *map(row_text, self.rows)]
+        if self.truncated is True:
+            lines.append("(the answer is full: more rows were changed than are shown; query_table reads them)")
         return "\n".join([*lines, *self._errors()])
 
     def _errors(self) -> list[str]:
@@ -243,7 +247,8 @@ def _answer(database: Database, change: Change, journal: Journal) -> Changed:
         changed.ids = _ids(change.view, journal)
     if change.returning is not None:
         changed.columns = change.returning.columns
-        changed.rows, _ = change.returning.page(database, journal.returned)
+        changed.rows = change.returning.page(database, journal.returned)
+        changed.truncated = len(changed.rows) < len(journal.returned) or msgspec.UNSET
     return changed
 
 

@@ -96,6 +96,14 @@ class Reference(msgspec.Struct, kw_only=True):
     to_columns: list[str]
     relation: str | None
     """What `related` and dotted columns call the way along it, from the table that is described."""
+    on_delete: str | msgspec.UnsetType = msgspec.UNSET
+    """What deleting the other row does to this one: `CASCADE`, `SET NULL`, `SET DEFAULT`."""
+
+    def text(self) -> str:
+        """One line."""
+        ends = f"{self.table} ({', '.join(self.columns)}) → {self.to_table} ({', '.join(self.to_columns)})"
+        named = f", relation {self.relation}" if self.relation else ""
+        return f"foreign key: {ends}{named}" + (f", on delete {self.on_delete.lower()}" if self.on_delete else "")
 
 
 class Description(msgspec.Struct, kw_only=True):
@@ -113,6 +121,8 @@ class Description(msgspec.Struct, kw_only=True):
     """What points at this table."""
     metrics: list[str]
     """Figures that people agreed on, with how they are computed."""
+    version: str | msgspec.UnsetType = msgspec.UNSET
+    """The column that `if_version` is about."""
 
     def text(self) -> str:
         """A line a column, then a line a key."""
@@ -121,11 +131,9 @@ class Description(msgspec.Struct, kw_only=True):
         if self.primary_key:
             lines.append(f"primary key: {', '.join(self.primary_key)}")
         lines += [f"unique: {', '.join(key)}" for key in self.unique_keys]
-        for key in (*self.foreign_keys, *self.referenced_by):
-            lines.append(
-                f"foreign key: {key.table} ({', '.join(key.columns)}) → {key.to_table} ({', '.join(key.to_columns)})"
-                + (f", relation {key.relation}" if key.relation else "")
-            )
+        lines += [key.text() for key in (*self.foreign_keys, *self.referenced_by)]
+        if self.version:
+            lines.append(f"version of a row: {self.version}")
         lines += [line([f"metric: {metric}"]) for metric in self.metrics]
         return "\n".join(lines)
 
@@ -171,7 +179,14 @@ async def describe_table(call: Call[Database], arguments: DescribeTable) -> Desc
         foreign_keys=[_reference(r, relation_name(relations, r, many=False)) for r in links.forth.get(key, ())],
         referenced_by=[_reference(r, relation_name(relations, r, many=True)) for r in links.back.get(key, ())],
         metrics=[metric_line(name, metric) for name, metric in metrics(seen).items()],
+        version=_version(seen) if call.source.writable else msgspec.UNSET,
     )
+
+
+def _version(seen: View) -> str | msgspec.UnsetType:
+    version = seen.table.version
+    known = version is not None and (version.name not in seen.table.columns or seen.opens([version.name]))
+    return version.name if version is not None and known else msgspec.UNSET
 
 
 def _all_seen(seen: View, columns: tuple[str, ...]) -> bool:
@@ -185,4 +200,5 @@ def _reference(key: ForeignKey, relation: str | None) -> Reference:
         to_table=key.to_table,
         to_columns=list(key.to_columns),
         relation=relation,
+        on_delete=key.on_delete or msgspec.UNSET,
     )

@@ -38,14 +38,14 @@ class Returning:
                 found[tuple(row[:width])] = tuple(row[width:])
         return [found[key] for key in keys if key in found]
 
-    def page(self, database: Database, rows: Sequence[Row]) -> tuple[list[list[JsonValue]], bool]:
-        """As many as an answer takes, and whether that is all."""
+    def page(self, database: Database, rows: Sequence[Row]) -> list[list[JsonValue]]:
+        """As many as an answer takes."""
         page = Page(self.present, len(rows), database.limits.bytes)
         for row in rows:
             if page.take(row):
                 break
         page.weigh()
-        return page.rows, len(page.rows) == len(rows)
+        return page.rows
 
 
 def plan_returning(sight: Sight, names: Sequence[str] | None) -> Returning | None:

@@ -228,17 +228,17 @@ def save_each(
     connection: Connection,
     journal: Journal,
     records: Sequence[T | ToolError],
-    save: Callable[[T], Key],
+    save: Callable[[int, T], Key],
     explain: Callable[[Diagnosis], str],
 ) -> None:
-    """Saves the records that can be, each by itself, and notes what is wrong with the others."""
+    """Saves the records that can be, each by its place and by itself, and notes what is wrong with the others."""
     for n, record in enumerate(records):
         key, wrong, noted = None, "", len(journal.entries)
         try:
             if isinstance(record, ToolError):
                 raise record
             with savepoint(connection):
-                key = save(record)
+                key = save(n, record)
         except ToolError as error:
             wrong = error.message
         except (SQLAlchemyError, OverflowError, UnicodeError, *database.dialect.errors) as error:

@@ -33,7 +33,7 @@ def create_worker(databases: Mapping[str, DatabaseSettings] = {}) -> Worker[Data
     worker.tool(scope="data:read", action="read", read_only=True)(aggregate_table)
     worker.tool(scope="data:write", action="create")(create_records)
     worker.tool(scope="data:write", action="update", destructive=True, idempotent=True)(update_records)
-    worker.tool(scope="data:write", action=("create", "update"), destructive=True, idempotent=True)(upsert_records)
+    worker.tool(scope="data:write", action=("create", "update"), destructive=True)(upsert_records)
     worker.tool(scope="data:write", action="delete", destructive=True, idempotent=True)(delete_records)
     _offer_resources(worker)
     _offer_prompts(worker)

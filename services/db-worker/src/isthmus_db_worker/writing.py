@@ -172,11 +172,10 @@ async def _store(
                 _expect(connection, journal, view, every, versions)
             journal.roots += [saved.key or None for saved in Saver(database, connection, journal).save(every)]
             return
-        places = {id(node): n for n, node in enumerate(nodes)}
 
-        def save(node: Node) -> Key:
+        def save(place: int, node: Node) -> Key:
             if versions is not None:
-                _expect(connection, journal, view, [node], [versions[places[id(node)]]])
+                _expect(connection, journal, view, [node], [versions[place]])
             return Saver(database, connection, journal).save([node])[0].key
 
         save_each(database, connection, journal, nodes, save, _explanation(view, references, action))
@@ -253,7 +252,8 @@ def _runner(
             versions = None if targets.versions is None else (targets.versions[n],)
             singles.append(Targets(tuple(with_keys(view.table.handle, [key])), (key,), versions))
 
-        def save(target: Targets) -> Key:
+        def save(place: int, target: Targets) -> Key:
+            del place
             keys = one(connection, journal, target)
             return keys[0] if keys else ()
 
