@@ -130,10 +130,12 @@ class MariadbRoutines:
     ) -> None:
         """The connection must be thrown away afterwards, and with it the read-only transaction.
 
-        That is one of XA, which a procedure can neither commit nor leave for another one: it does not know its name.
+        A function cannot end that. A procedure could, and begin one that writes; so there it is one of XA, which ends
+        by its name alone.
         """
         if read_only:
-            connection.exec_driver_sql(f"XA START '{uuid4().hex}'")
+            xa = routine.kind == "procedure"
+            connection.exec_driver_sql(f"XA START '{uuid4().hex}'" if xa else "START TRANSACTION READ ONLY")
         if routine.parameters:
             connection.execute(Assignment([_bound(p, bound.get(p.name)) for p in routine.parameters]))
         outputs = routine.outputs
