@@ -21,6 +21,7 @@ from nats.js.api import KeyValueConfig
 from isthmus import bus, policy
 from isthmus.grants import EVERYTHING, Grant
 from isthmus.policy import Role, Service, StateKeys, User
+from isthmus_auth import audit_stream
 from isthmus_mcp_gateway.__main__ import Server
 from isthmus_mcp_gateway.app import create_app
 from isthmus_mcp_gateway.settings import Settings
@@ -48,7 +49,10 @@ class Authority:
         await client.close()
 
     async def publish_all(self) -> None:
-        """Two services; `ann` may do everything, `bob` may read, `eve` has no role."""
+        """Two services; `ann` may do everything, `bob` may read, `eve` has no role. And the stream of the audit."""
+        client = await bus.connect(self.nats.settings("auth"), "auth")
+        await audit_stream.make(client.jetstream())
+        await client.close()
         await self.publish(
             {
                 "service.default": Service("default", "Isthmus", default=True),

@@ -126,6 +126,12 @@ class Store:
         assert result["isError"] is False, result["content"]
         return heard.updates
 
+    async def wrote(self, tool: str, **arguments: Any) -> list[tuple[str, str, int]]:
+        """What a call puts on the audit trail: object, action and count."""
+        heard = Heard()
+        await self._answer("tools/call", tool, arguments, heard)
+        return [(written.object, written.action, written.count) for written in heard.written]
+
     async def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """The structured answer of a call that succeeds."""
         result = await self.call(tool, **arguments)

@@ -198,3 +198,14 @@ async def test_a_folder_is_made_only_where_something_may_be_created(local: Store
     assert (await caller.ask("create_folder", path="in"))["created"] is True
     assert (await caller.ask("create_folder", path="in/deep"))["created"] is True
     assert await caller.refused("create_folder", path="out") == ("not_allowed", "You may not create out.")
+
+
+async def test_what_was_written_is_put_on_record_and_what_was_not_is_not(local: Store) -> None:
+    assert await local.wrote("write_file", path="new/b.txt", content="x") == [("new/b.txt", "create", 1)]
+    assert await local.wrote("write_file", path="a.txt", content="x", mode="overwrite") == [("a.txt", "update", 1)]
+    assert await local.wrote("write_file", path="a.txt", content="y") == []
+    assert await local.wrote("create_folder", path="new/inner") == [("new/inner", "create", 1)]
+    assert await local.wrote("create_folder", path="new/inner") == []
+    assert await local.wrote("delete_file", path="new") == []
+    assert await local.wrote("delete_file", path="new", recursive=True) == [("new", "delete", 3)]
+    assert await local.wrote("delete_file", path="a.txt") == [("a.txt", "delete", 1)]

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+STREAM = "AUDIT"
+"""The JetStream stream of the audit trail: every message is JSON lines, an event each."""
+
 AUDIT_HEADER = "Isthmus-Audit"
 """On the final reply, refusals too: a Report in JSON, in ASCII."""
 
@@ -27,7 +30,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The table, routine or path."""
     action: str
     """`create`, `update`, `delete`, `upsert`, `call`, or a worker's own word."""
-    count: int = 1
+    count: int = msgspec.field(default_factory=lambda: 1)  # a factory's value is not omitted: events always say it
     """Of rows, files or whatever the object consists of."""
     keys: tuple[Any, ...] = ()
     """Primary keys, any JSON values. Fewer than `count` where they are not known or were too many."""

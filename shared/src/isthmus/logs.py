@@ -77,10 +77,15 @@ class CallLine:
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
+    @property
+    def milliseconds(self) -> float:
+        """Since the call began."""
+        return round((time.perf_counter() - self._began) * 1000, 1)
+
     def log(self, logger: logging.Logger, level: int, tool: str, source: str, outcome: str, **extra: str) -> None:
         """`outcome` is `ok` or a code of the error catalogue. Never say arguments, tokens or results."""
         if logger.isEnabledFor(level):
-            milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
+            milliseconds = self.milliseconds
             about = {"tool": tool, "source": source, "outcome": outcome, "milliseconds": milliseconds, **extra}
             place = f" on {source}" if source else ""
             logger.log(level, "%s%s: %s, %s ms", tool, place, outcome, milliseconds, extra=about)

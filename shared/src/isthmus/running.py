@@ -1,18 +1,20 @@
 """The calls that a worker has under way: each from its message to its reply, with frames between, or cancelled."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 
 from isthmus import logs, subjects
 from isthmus.advertising import Endpoint
@@ -44,6 +46,10 @@ FRAME_EVERY = 1.0
 CANCELLED_FOR = 60.0
 """Seconds for which a cancellation is remembered that came before its call."""
 CANCELLED_MOST = 10_000
+REPORTED_FOR = 600.0
+"""Seconds for which the report of what a call has written is kept: the gateway may be cut off when it is sent."""
+REPORTED_MOST = 1000
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -71,18 +77,24 @@ class RunningCalls(Generic[T]):
         self.secret = hmac.digest((key or secrets.token_hex()).encode(), b"what a worker signs", hashlib.sha256)
         self.running: dict[str, Running] = {}
         self.cancelled: dict[str, float] = {}
+        self.reported: dict[str, tuple[float, str, dict[str, str]]] = {}
+        """When, where to, and as what headers, by call."""
 
     async def on_cancel(self, message: Msg) -> None:
-        """A call is no longer wanted; it may not have come yet."""
+        """A call is no longer wanted; it may not have come yet, or its reply may have been lost with the bus."""
         call_id = message.data.decode(errors="replace")
         if (running := self.running.get(call_id)) is not None:
             running.task.cancel()
+        elif (reported := self.reported.get(call_id)) is not None:
+            _, reply, report = reported
+            await self.refuse(reply, OutcomeUnknown(), report)
         elif len(self.cancelled) < CANCELLED_MOST:
             self.cancelled[call_id] = time.monotonic()
 
     async def look_after(self, now: float) -> None:
         """Those that take long show that they are alive; cancellations that met no call are forgotten."""
         self.cancelled = {key: at for key, at in self.cancelled.items() if now - at < CANCELLED_FOR}
+        self.reported = {key: entry for key, entry in self.reported.items() if now - entry[0] < REPORTED_FOR}
         for running in list(self.running.values()):
             if now - running.began >= FIRST_FRAME and now - running.shown >= FRAME_EVERY:
                 await self.frame(running, "working", b"")
@@ -93,7 +105,7 @@ class RunningCalls(Generic[T]):
         headers = {FRAME_HEADER: frame, WORKER_HEADER: self._worker_id}
         await self.client.publish(running.reply, body, headers=headers)
 
-    async def refuse(self, reply: str, error: IsthmusError, trail: Trail | None = None) -> None:
+    async def refuse(self, reply: str, error: IsthmusError, report: Mapping[str, str] = NOTHING) -> None:
         """An answer that is no result (ADR-32)."""
         await self.client.publish(
             reply,
@@ -101,7 +113,7 @@ class RunningCalls(Generic[T]):
                 ERROR_CODE_HEADER: str(error.status),
                 ERROR_HEADER: error.message,
                 CODE_HEADER: error.code,
-                **(trail.headers() if trail is not None else {}),
+                **report,
             },
         )
 
@@ -115,17 +127,18 @@ class RunningCalls(Generic[T]):
         except (CallError, ToolError) as error:
             endpoint.errors += 1
             endpoint.last_error = came = error.code
-            await self.refuse(message.reply, error, trail)
+            await self.refuse(message.reply, error, trail.headers())
         except asyncio.CancelledError:
             endpoint.errors += 1
             endpoint.last_error = came = "cancelled"
             if trail:  # nobody waits for it, and yet what was committed is put on record
-                await self.refuse(message.reply, OutcomeUnknown(), trail)
+                with contextlib.suppress(NatsError):
+                    await self.refuse(message.reply, OutcomeUnknown(), trail.headers())
         except Exception as error:
             logger.exception("a call of %s failed", message.subject)
             endpoint.errors += 1
             endpoint.last_error, came = type(error).__name__, WorkerFailed.code
-            await self.refuse(message.reply, WorkerFailed(), trail)
+            await self.refuse(message.reply, WorkerFailed(), trail.headers())
         finally:
             endpoint.nanoseconds += time.perf_counter_ns() - began
             line.log(logger, logging.DEBUG, message.subject.rpartition(".")[2], source_id, came)
@@ -152,6 +165,8 @@ class RunningCalls(Generic[T]):
             reply = await answer(self._toolbox, source, name, envelope, seconds, wire)
         finally:
             del self.running[envelope.id]
+            if trail:
+                self._remember(envelope.id, message.reply, trail.headers())
         body = msgspec.json.encode(reply)
         if len(body) > self.client.max_payload - 1024 - trail.size:
             if envelope.method != "tools/call":
@@ -159,6 +174,12 @@ class RunningCalls(Generic[T]):
             reply = failure(TooLarge().message, TooLarge.code)
             body = msgspec.json.encode(reply)
         return body, outcome(reply)
+
+    def _remember(self, call_id: str, reply: str, report: dict[str, str]) -> None:
+        """A report that gets lost with the bus is told again when the gateway, back on it, cancels the call."""
+        if len(self.reported) >= REPORTED_MOST:
+            del self.reported[next(iter(self.reported))]
+        self.reported[call_id] = (time.monotonic(), reply, report)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import bus, policy
 from isthmus.settings import BusSettings
+from isthmus_auth.audit_stream import AuditStream
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.models import Outbox
 from isthmus_auth.outbox import Entry, current_entries
@@ -47,6 +48,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._progress = asyncio.Condition()
+        self._audit_stream = AuditStream()
         self._client: Client | None = None
         self._published = 0
         """The id of the last change that the bus has acknowledged."""
@@ -68,26 +70,31 @@ class Publisher:
             logger.warning("the bus has not acknowledged a change of policy within %s s", seconds)
 
     async def run(self) -> None:
-        """Publishes until cancelled."""
+        """Publishes, and looks after the stream of the audit trail, until cancelled."""
         self._client = await bus.connect(self._settings, "auth", on_reconnect=self._start_over)
         stream = self._client.jetstream()
         try:
-            while True:
-                self._work.clear()
-                try:
-                    if not self._complete:
-                        async with asyncio.timeout(PATIENCE):
-                            await self._republish(stream)
-                    while await self._drain(stream):
-                        pass
-                    if not await self._more_work():
-                        await self._tidy()
-                except (NatsError, SQLAlchemyError, TimeoutError) as error:
-                    logger.warning("policy is not published yet: %s", type(error).__name__)
-                    self._complete = False
-                    await asyncio.sleep(RETRY_AFTER)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._publish(stream))
+                group.create_task(self._audit_stream.run(stream))
         finally:
             await self._client.close()
+
+    async def _publish(self, stream: JetStreamContext) -> None:
+        while True:
+            self._work.clear()
+            try:
+                if not self._complete:
+                    async with asyncio.timeout(PATIENCE):
+                        await self._republish(stream)
+                while await self._drain(stream):
+                    pass
+                if not await self._more_work():
+                    await self._tidy()
+            except (NatsError, SQLAlchemyError, TimeoutError) as error:
+                logger.warning("policy is not published yet: %s", type(error).__name__)
+                self._complete = False
+                await asyncio.sleep(RETRY_AFTER)
 
     async def _more_work(self) -> bool:
         """Waits for something to publish; False: there was nothing for a while."""
@@ -100,6 +107,7 @@ class Publisher:
     async def _start_over(self) -> None:
         self._complete = False
         self._work.set()
+        self._audit_stream.look_again()
 
     async def _republish(self, stream: JetStreamContext) -> None:
         """Makes the bucket equal to the database."""

@@ -3,35 +3,26 @@
 Records of one table that can go together do: what one points at is stored before it, what points at it after it.
 """
 
-import re
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from isthmus.errors import Conflict, NotAllowed, NotFound, ToolError
+from isthmus.errors import Conflict, NotFound
+from isthmus_db_worker.altering import after, change_each, check
+from isthmus_db_worker.batches import OF_A_RECORD
 from isthmus_db_worker.database import Database
-from isthmus_db_worker.dialects import Diagnosis, Failure
 from isthmus_db_worker.failures import diagnose
 from isthmus_db_worker.inserting import insert_records
 from isthmus_db_worker.journal import Action, Entry, Journal, rows_of
 from isthmus_db_worker.keys import Key, with_keys
 from isthmus_db_worker.records import NULL, Node, Record
 from isthmus_db_worker.relations import Relation
-from isthmus_db_worker.tables import Table
 from isthmus_db_worker.targets import Targets, lock, written
+from isthmus_db_worker.transactions import savepoint
 from isthmus_db_worker.views import View
-
-T = TypeVar("T")
-
-OF_A_RECORD = (Failure.TAKEN, Failure.REFERENCE, Failure.MISSING, Failure.RULE, Failure.VALUE, Failure.RANGE)
-"""What is wrong with one record, and not with the transaction."""
-
-_OWN_PLACE = re.compile(r"\Arecords\[\d+\]:? ")
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,7 @@ class Saver:
         values = [{c: v for c, v in record.items() if c not in own[n]} for n, record in enumerate(given)]
 
         def update(some: Sequence[int]) -> list[Key]:
-            update_records(self._connection, table, [keys[n] for n in some], [values[n] for n in some])
+            change_each(self._connection, table, [keys[n] for n in some], [values[n] for n in some])
             return [after(table, keys[n], values[n]) for n in some]
 
         now = self._each(nodes, update)
@@ -221,81 +212,3 @@ class Saver:
                 known.update(zip(columns, row or (), strict=False))
             ends.append(tuple(known[name] for name in columns))
         return ends
-
-
-def save_each(
-    database: Database,
-    connection: Connection,
-    journal: Journal,
-    records: Sequence[T | ToolError],
-    save: Callable[[int, T], Key],
-    explain: Callable[[Diagnosis], str],
-) -> None:
-    """Saves the records that can be, each by its place and by itself, and notes what is wrong with the others."""
-    for n, record in enumerate(records):
-        key, wrong, noted = None, "", len(journal.entries)
-        try:
-            if isinstance(record, ToolError):
-                raise record
-            with savepoint(connection):
-                key = save(n, record)
-        except ToolError as error:
-            wrong = error.message
-        except (SQLAlchemyError, OverflowError, UnicodeError, *database.dialect.errors) as error:
-            if (diagnosis := diagnose(database, error)).failure not in OF_A_RECORD:
-                raise
-            wrong = f"{explain(diagnosis)}."
-        if wrong:
-            del journal.entries[noted:]
-            journal.errors[n] = _OWN_PLACE.sub("", wrong).replace("; nothing was changed", "")
-        journal.roots.append(key)
-    journal.place = ""
-
-
-@contextmanager
-def savepoint(connection: Connection) -> Generator[None]:
-    """What fails within it is undone alone. Where that fails too, the whole transaction is gone, and the first error
-    is the one that says why."""
-    nested = connection.begin_nested()
-    try:
-        yield
-    except BaseException:
-        with suppress(SQLAlchemyError):
-            nested.rollback()
-        raise
-    nested.commit()
-
-
-def update_records(connection: Connection, table: Table, keys: Sequence[Key], values: Sequence[Record]) -> None:
-    """Gives the rows with these keys their values, each its own; those that set the same columns go together."""
-    groups: dict[tuple[tuple[str, bool], ...], list[int]] = {}
-    for n, record in enumerate(values):
-        groups.setdefault(tuple((name, value is NULL) for name, value in record.items()), []).append(n)
-    for shape, places in groups.items():
-        if not shape:
-            continue
-        found = [column.sql == column.named(f"k{n}") for n, column in enumerate(table.handle)]
-        stored = {name: NULL if null else table.columns[name].named(f"v{n}") for n, (name, null) in enumerate(shape)}
-        bound = [
-            {f"k{n}": part for n, part in enumerate(keys[place])}
-            | {f"v{n}": values[place][name] for n, (name, null) in enumerate(shape) if not null}
-            for place in places
-        ]
-        connection.execute(sa.update(table.sql).where(*found).values(stored), bound)
-
-
-def after(table: Table, key: Key, values: Record) -> Key:
-    """The row's key once the values are set."""
-    return tuple(values.get(column.name, part) for column, part in zip(table.handle, key, strict=True))
-
-
-def check(connection: Connection, view: View, keys: Sequence[Key]) -> None:
-    """Every row must be in reach now, or nothing is kept: nobody writes what is not theirs to see."""
-    if not view.within or not keys:
-        return
-    found = sum(
-        connection.execute(sa.select(sa.func.count()).select_from(view.table.sql).where(c, *view.within)).scalar_one()
-        for c in with_keys(view.table.handle, keys)
-    )
-    if found != len(set(keys)):
-        raise NotAllowed("A record would be outside of the rows that you may write; nothing was changed.")

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.errors import Conflict
 from isthmus.tools import Call
@@ -42,3 +44,17 @@ async def transact(call: Call[Database], work: Callable[[Connection], R]) -> R:
                 ) from None
         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  (no secret)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Generator[None]:
+    """What fails within it is undone alone. Where that fails too, the whole transaction is gone, and the first error
+    is the one that says why."""
+    nested = connection.begin_nested()
+    try:
+        yield
+    except BaseException:
+        with suppress(SQLAlchemyError):
+            nested.rollback()
+        raise
+    nested.commit()

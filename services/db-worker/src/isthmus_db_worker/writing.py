@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 import msgspec
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from isthmus.errors import Conflict, InvalidArguments, ToolError
+from isthmus.errors import InvalidArguments, ToolError
 from isthmus.tools import Call
-from isthmus_db_worker.cascading import Cascades, cascades_of, follow, matter
+from isthmus_db_worker.altering import change_all, delete_all, expect
+from isthmus_db_worker.batches import save_each
+from isthmus_db_worker.cascading import cascades_of
 from isthmus_db_worker.changing import Change, Changed, Write, carry_out
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import Diagnosis
@@ -20,9 +21,9 @@ from isthmus_db_worker.keys import Key, with_keys
 from isthmus_db_worker.plans import Statement
 from isthmus_db_worker.records import MOST, Action, Node, Reader, Record, Records, bind, no_key
 from isthmus_db_worker.returning import Returning, plan_returning
-from isthmus_db_worker.saving import Saver, after, check, save_each
+from isthmus_db_worker.saving import Saver
 from isthmus_db_worker.tables import ForeignKey, Table
-from isthmus_db_worker.targets import Targets, lock, read_targets, read_versions
+from isthmus_db_worker.targets import Targets, read_targets, read_versions
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View
 from isthmus_db_worker.visibility import Sight, find_table, follows, plan_on
@@ -109,7 +110,7 @@ async def update_records(call: Call[Database], arguments: UpdateRecords) -> Chan
     (view, stored, targets, returning), references = await _planned(call, given, "update", make)
 
     def one(connection: Connection, journal: Journal, target: Targets) -> list[Key]:
-        return _change(connection, journal, view, target, stored)
+        return change_all(connection, journal, view, target, stored)
 
     run = _runner(call, view, targets, references, one, "update", each=given.continue_)
     statement = _statement("update_records", view, given)
@@ -134,7 +135,7 @@ async def delete_records(call: Call[Database], arguments: DeleteRecords) -> Chan
         cascades = await cascades_of(call, view.table.key)
 
     def one(connection: Connection, journal: Journal, target: Targets) -> list[Key]:
-        return _delete(connection, journal, view, target, cascades, returning)
+        return delete_all(connection, journal, view, target, cascades, returning)
 
     run = _runner(call, view, targets, references, one, "delete", each=given.continue_)
     tables = [view.table, *(cascade.table for some in cascades.values() for cascade in some)]
@@ -169,13 +170,13 @@ async def _store(
         if not each:
             every = [node for node in nodes if not isinstance(node, ToolError)]
             if versions is not None:
-                _expect(connection, journal, view, every, versions)
+                expect(connection, journal, view, every, versions)
             journal.roots += [saved.key or None for saved in Saver(database, connection, journal).save(every)]
             return
 
         def save(place: int, node: Node) -> Key:
             if versions is not None:
-                _expect(connection, journal, view, [node], [versions[place]])
+                expect(connection, journal, view, [node], [versions[place]])
             return Saver(database, connection, journal).save([node])[0].key
 
         save_each(database, connection, journal, nodes, save, _explanation(view, references, action))
@@ -260,61 +261,6 @@ def _runner(
         save_each(call.source.handle, connection, journal, singles, save, _explanation(view, references, action))
 
     return run
-
-
-def _change(connection: Connection, journal: Journal, view: View, targets: Targets, values: Record) -> list[Key]:
-    """Gives all records that are named the same values."""
-    entry, table = journal.entry(view, "update"), view.table
-    keys = lock(connection, view, targets, journal, entry)
-    entry.count = len(keys)
-    _run_on(connection, table, sa.update(table.sql).values(values), targets, keys)
-    if not table.handle:
-        return []
-    entry.keys = [after(table, key, values) for key in keys]
-    check(connection, view, entry.keys)
-    return entry.keys
-
-
-def _delete(
-    connection: Connection,
-    journal: Journal,
-    view: View,
-    targets: Targets,
-    cascades: Cascades,
-    returning: Returning | None,
-) -> list[Key]:
-    entry, table = journal.entry(view, "delete"), view.table
-    keys = lock(connection, view, targets, journal, entry)
-    entry.count = len(keys)
-    if returning is not None:
-        journal.returned += returning.read(connection, keys)
-    if table.handle and (journal.images or matter(cascades)):
-        follow(connection, cascades, table, keys, journal)
-    _run_on(connection, table, sa.delete(table.sql).where(*view.within), targets, keys)
-    entry.keys = keys if table.handle else []
-    return entry.keys
-
-
-def _run_on(
-    connection: Connection, table: Table, statement: sa.Update | sa.Delete, targets: Targets, keys: Sequence[Key]
-) -> None:
-    """Runs it on the rows that were locked, and on no others."""
-    if table.handle:
-        for condition in with_keys(table.handle, keys):
-            connection.execute(statement.where(condition))
-        return
-    met = sum(connection.execute(statement.where(condition)).rowcount for condition in targets.conditions)
-    if met != len(keys):
-        raise Conflict("Other records came to match meanwhile; nothing was changed. Try again.")
-
-
-def _expect(
-    connection: Connection, journal: Journal, view: View, nodes: Sequence[Node], versions: Sequence[object]
-) -> None:
-    """Locks the records, which must have these versions."""
-    keys = [node.key for node in nodes]
-    targets = Targets(tuple(with_keys(view.table.handle, keys)), tuple(keys), tuple(versions))
-    lock(connection, view, targets, Journal(images=False), journal.entry(view, "update"))
 
 
 def _explanation(view: View, references: Sequence[ForeignKey], action: str) -> Callable[[Diagnosis], str]:

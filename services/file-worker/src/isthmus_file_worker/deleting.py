@@ -4,6 +4,7 @@ from contextlib import closing
 
 import msgspec
 
+from isthmus.auditing import Written
 from isthmus.errors import Conflict, InvalidArguments, NotAllowed
 from isthmus.grants import Granted
 from isthmus.worker import Call
@@ -51,6 +52,7 @@ async def delete_file(call: Call[Store], arguments: DeleteFile) -> Deleted:
         return _delete(call.source.handle, call.granted, names, arguments.recursive, below, stop)
 
     deleted = await call.source.handle.work(work, call.seconds)
+    call.wrote(Written(object=deleted.path, action="delete", count=deleted.entries))
     gone = [names, *below]
     await came_or_went(call, files=gone, folders=gone)  # which of them were folders can no longer be told
     return deleted

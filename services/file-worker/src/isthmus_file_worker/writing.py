@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from isthmus.auditing import Written
 from isthmus.errors import Conflict, InvalidArguments, NotAllowed, NotFound, TooLarge
 from isthmus.grants import Granted
 from isthmus.worker import Call
@@ -79,6 +80,7 @@ async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
         return _write(call.source.handle, call.granted, names, data, arguments.mode == "overwrite", stop)
 
     written = await call.source.handle.work(work, call.seconds)
+    call.wrote(Written(object=written.path, action="create" if written.created else "update"))
     await (came_or_went(call, files=[names]) if written.created else replaced(call, names))
     return written
 
@@ -105,6 +107,7 @@ async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFo
 
     folder = await call.source.handle.work(work, call.seconds)
     if folder.created:
+        call.wrote(Written(object=folder.path, action="create"))
         await came_or_went(call, folders=[names])
     return folder
 

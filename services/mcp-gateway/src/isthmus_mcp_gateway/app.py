@@ -24,6 +24,7 @@ from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
 from isthmus_mcp_gateway import peers, sources_tool
+from isthmus_mcp_gateway.audit import Audit
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.endpoint import Endpoint
@@ -56,13 +57,15 @@ class Gateway:
         self.inbox = Inbox(client)
         self.discovery = Discovery(client, self.inbox, self._catalog_changed, frozenset({sources_tool.NAME}))
         self.policy = PolicyWatch(client, self._policy_changed)
+        self.audit = Audit(client, self.id)
         self.endpoint = Endpoint(
             self.discovery,
             self.policy,
             Calls(self.inbox, self.discovery.look_again),
-            settings.call_timeout,
-            self.id,
-            self.origins.issuer,
+            self.audit,
+            call_timeout=settings.call_timeout,
+            gateway_id=self.id,
+            issuer=self.origins.issuer,
         )
         security = _transport_security(self.origins)
         server = self.endpoint.server()
@@ -90,6 +93,7 @@ class Gateway:
     async def start(self) -> None:
         """Begins to follow policy and catalog."""
         await self.inbox.open()
+        self.audit.start()
         await self.inbox.client.subscribe(subjects.updated("*", "*"), cb=self._resource_updated)
         self.policy.start()
         await self.discovery.start()
@@ -174,6 +178,7 @@ def create_app(settings: Settings) -> Litestar:
             await asyncio.wait([opening])
             await gateway.finish()
             gateway.stop()
+        await gateway.audit.close()
         await client.close()
 
     @asgi(ENDPOINT_PATH, is_mount=True, copy_scope=True)

@@ -15,7 +15,7 @@ from isthmus import subjects
 from isthmus.errors import Busy, DeadlineExceeded, NoWorker, OutcomeUnknown, WorkerLost
 from isthmus.grants import Granted
 from isthmus.messages import TIMEOUT_HEADER, VERSION, VERSION_HEADER, ClientCan, Envelope, Method, Principal
-from isthmus_mcp_gateway.inbox import Inbox, OnFrame
+from isthmus_mcp_gateway.inbox import Inbox, OnFrame, OnReport
 
 logger = logging.getLogger("isthmus.calls")
 
@@ -66,22 +66,23 @@ class Calls:
         # Held by the calls under way alone: sources come and go, and their lines with them.
         self._lines = WeakValueDictionary[str, Line]()
 
-    async def make(self, call: Outgoing, on_frame: OnFrame | None = None) -> bytes:
+    async def make(self, call: Outgoing, on_frame: OnFrame | None = None, on_report: OnReport | None = None) -> bytes:
         """The worker's reply, a result of MCP in JSON. Raises CallError, or ToolError."""
         try:
             async with asyncio.timeout(call.seconds + GRACE):
-                return await self._make(call, on_frame)
+                return await self._make(call, on_frame, on_report)
         except TimeoutError:
             raise DeadlineExceeded from None
 
-    async def _make(self, call: Outgoing, on_frame: OnFrame | None) -> bytes:
+    async def _make(self, call: Outgoing, on_frame: OnFrame | None, on_report: OnReport | None) -> bytes:
         line = self._lines.setdefault(f"{call.kind}.{call.source}", Line())
         deadline, absent_since, busy, lost = time.monotonic() + call.seconds, 0.0, 0, 0
         if line.waiting:
             await line.wait(again=False)
         while True:
             try:
-                reply = await self._send(call, f"{call.id}.{lost}" if lost else call.id, deadline, on_frame)
+                attempt = f"{call.id}.{lost}" if lost else call.id
+                reply = await self._send(call, attempt, deadline, on_frame, on_report)
             except Busy:
                 busy += 1
                 if busy > AT_ONCE:
@@ -104,7 +105,9 @@ class Calls:
                 line.release()
                 return reply
 
-    async def _send(self, call: Outgoing, attempt: str, deadline: float, on_frame: OnFrame | None) -> bytes:
+    async def _send(
+        self, call: Outgoing, attempt: str, deadline: float, on_frame: OnFrame | None, on_report: OnReport | None
+    ) -> bytes:
         """One attempt, which has an id of its own: when it is given up the worker is told, and must not run it late."""
         milliseconds = int((deadline - time.monotonic()) * 1000)
         if milliseconds <= 0:
@@ -126,7 +129,7 @@ class Calls:
         subject = subjects.call(call.kind, call.source, call.name)
         try:
             return await self._inbox.request(
-                call.kind, subject, msgspec.json.encode(envelope), headers, on_frame=on_frame
+                call.kind, subject, msgspec.json.encode(envelope), headers, on_frame=on_frame, on_report=on_report
             )
         except NatsError as error:
             logger.debug("the call was not sent: %s", type(error).__name__)

@@ -19,6 +19,7 @@ from isthmus.errors import CallError, ClientCannot, IsthmusError, NotFound, Tool
 from isthmus.messages import ClientCan
 from isthmus.results import failure
 from isthmus_mcp_gateway import resources, sources_tool, targets
+from isthmus_mcp_gateway.audit import Audit, trace_id
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.gate import CLAIMS
@@ -55,13 +56,22 @@ class Endpoint:
     """The handlers."""
 
     def __init__(
-        self, discovery: Discovery, policy: PolicyWatch, calls: Calls, call_timeout: float, gateway_id: str, issuer: str
+        self,
+        discovery: Discovery,
+        policy: PolicyWatch,
+        calls: Calls,
+        audit: Audit,
+        *,
+        call_timeout: float,
+        gateway_id: str,
+        issuer: str,
     ) -> None:
         self.views = Views((sources_tool.TOOL,))
         self.listeners = Listeners()
         self.seal = Seal(issuer)
         self._discovery = discovery
         self._policy = policy
+        self._audit = audit
         self._relay = Relay(calls, policy, call_timeout)
         self.tasks = Tasks(self._relay, gateway_id, lambda context: self._view(context)[0])
 
@@ -127,7 +137,8 @@ class Endpoint:
             return await self._run(context, target, called, params)
 
         try:
-            result = await self._tool_result(claims, view, params.name, params.arguments or {}, call)
+            traceparent = context.request.headers.get("traceparent", "") if context.request is not None else ""
+            result = await self._tool_result(claims, view, params.name, params.arguments or {}, traceparent, call)
         except ClientCannot as error:
             if is_modern(context):
                 raise lacking(error) from None
@@ -145,7 +156,7 @@ class Endpoint:
             return reply
 
         try:
-            result = await self._tool_result(claims, view, plain.name, plain.arguments, call)
+            result = await self._tool_result(claims, view, plain.name, plain.arguments, plain.traceparent, call)
         except ClientCannot as error:
             raise lacking(error) from None
         return await self.seal.sealed(plain.name, plain.arguments, result) if asks else result
@@ -156,14 +167,17 @@ class Endpoint:
         view: View,
         name: str,
         arguments: Mapping[str, Any],
+        traceparent: str,
         call: Callable[[Target, Called], Awaitable[bytes]],
     ) -> bytes:
         try:
-            async with logged(claims) as called:
+            async with logged(claims, self._audit) as called:
                 if name == sources_tool.NAME:
                     called.name, called.outcome = sources_tool.NAME, "ok"
                     return msgspec.json.encode(sources_tool.answer(arguments, view))
-                called.name = name if name in view.tools else called.name
+                if (entry := self._discovery.catalog.tools.get(name)) is not None:
+                    called.name, called.read_only = name, entry.definition.annotations.read_only_hint
+                    called.trace = "" if called.read_only else trace_id(traceparent)
                 return await call(targets.tool(view, name, arguments), called)
         except ClientCannot:
             raise
@@ -174,7 +188,7 @@ class Endpoint:
         """A prompt, made by a worker."""
         claims, view = self._view(context)
         try:
-            async with logged(claims) as called:
+            async with logged(claims, self._audit) as called:
                 target = targets.prompt(view, params.name, params.arguments or {})
                 return _as(types.GetPromptResult, await self._run(context, target, called, params))
         except IsthmusError as error:
@@ -187,7 +201,7 @@ class Endpoint:
         claims, view = self._view(context)
         uri = str(params.uri)
         try:
-            async with logged(claims) as called:
+            async with logged(claims, self._audit) as called:
                 target = targets.resource(view, uri)
                 result = await self._run(context, target, called, params)
         except NotFound as error:
@@ -214,7 +228,7 @@ class Endpoint:
             values = list(found[:100])
             return types.CompleteResult(completion=types.Completion(values=values, has_more=len(found) > len(values)))
         try:
-            async with logged(claims) as called:
+            async with logged(claims, self._audit) as called:
                 return _as(types.CompleteResult, await self._run(context, found, called, params))
         except IsthmusError as error:
             raise protocol_error(error, context) from None

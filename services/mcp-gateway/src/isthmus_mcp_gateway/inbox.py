@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from isthmus import subjects
+from isthmus import auditing, subjects
+from isthmus.auditing import Report
 from isthmus.errors import (
     CATALOGUE,
     CallError,
@@ -42,8 +45,14 @@ CANCELLED_FOR = 10.0
 AGAIN_FOR = 3.0
 """Seconds after the return of the bus for which they are said again each TICK: workers may come back later than we."""
 
+LATE_MOST = 1000
+LATE_FOR = 600.0
+"""Seconds for which the worker of an abandoned call may still tell what it has written: it may be cut off for long."""
+
 OnFrame = Callable[[str, bytes], None]
 """Gets the kind of each frame and its body; it must not hold up the other replies."""
+OnReport = Callable[[Report], None]
+"""Gets what the final reply says was written, however late that comes."""
 
 
 @dataclass(slots=True)
@@ -62,6 +71,8 @@ class Inbox:
         self.client = client
         self._connection = secrets.token_hex(6)
         self._pending: dict[str, Pending] = {}
+        self._reports: dict[str, tuple[float, OnReport]] = {}
+        """Who wants to hear what was written, and until when; the reply itself may be awaited no longer."""
         self._gathering: dict[str, asyncio.Queue[Msg]] = {}
         self._kinds: set[str] = set()
         self._ticker: asyncio.Task[None] | None = None
@@ -95,15 +106,22 @@ class Inbox:
         headers: dict[str, str] | None = None,
         *,
         on_frame: OnFrame | None = None,
+        on_report: OnReport | None = None,
     ) -> bytes:
         """The final reply's body. Raises IsthmusError; waits for ever on a worker that shows it is alive."""
         reply = self._address(kind)
         pending = self._pending[reply] = Pending(asyncio.get_running_loop().create_future(), on_frame)
+        if on_report is not None:
+            self._reports[reply] = (math.inf, on_report)
         try:
             await self.client.publish(subject, body, reply=reply, headers=headers)
             return await pending.done
+        except NatsError:  # nothing was sent
+            self._reports.pop(reply, None)
+            raise
         finally:
             del self._pending[reply]
+            self._keep_listening(reply)
 
     async def cancel(self, call_id: str) -> None:
         """Tells the worker that has this call, or will get it, that nobody wants it any more.
@@ -155,6 +173,8 @@ class Inbox:
             if not headers.get("Status") and not queue.full():
                 queue.put_nowait(message)
             return
+        if FRAME_HEADER not in headers and (entry := self._reports.pop(message.subject, None)) is not None:
+            _tell(headers, entry[1])
         pending = self._pending.get(message.subject)
         if pending is None or pending.done.done():
             return
@@ -169,6 +189,15 @@ class Inbox:
         else:
             pending.done.set_result(message.data)
 
+    def _keep_listening(self, reply: str) -> None:
+        """If the call was given up before its final reply: its worker may still have something to report."""
+        if (entry := self._reports.pop(reply, None)) is None:
+            return
+        given_up = [other for other, (until, _) in self._reports.items() if until < math.inf]
+        if len(given_up) >= LATE_MOST:
+            del self._reports[given_up[0]]
+        self._reports[reply] = (time.monotonic() + LATE_FOR, entry[1])
+
     async def _tick(self) -> None:
         ticked = time.monotonic()
         while True:
@@ -176,6 +205,7 @@ class Inbox:
             now = time.monotonic()
             stood_still, ticked = now - ticked - TICK, now  # what came meanwhile has not been read yet
             self._give_up_the_silent(now, stood_still)
+            self._reports = {reply: entry for reply, entry in self._reports.items() if now < entry[0]}
             if self._cancelled and self._here.is_set():
                 if now < self._again_until:
                     for call_id in list(self._cancelled):
@@ -194,6 +224,16 @@ class Inbox:
             await self.client.publish(subjects.CANCEL, call_id.encode())
         except NatsError:
             logger.debug("the cancellation of a call waits for the bus")
+
+
+def _tell(headers: dict[str, str], on_report: OnReport) -> None:
+    try:
+        report = auditing.read(headers)
+    except msgspec.DecodeError:
+        logger.warning("a worker's report of what it has written cannot be read")
+    else:
+        if report is not None:
+            on_report(report)
 
 
 def _error(headers: dict[str, str]) -> IsthmusError:

@@ -12,10 +12,12 @@ import msgspec
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from isthmus import logs
+from isthmus.auditing import Report
 from isthmus.errors import IsthmusError, ToolError, WorkerFailed
 from isthmus.messages import ClientCan, LogLevel
 from isthmus.results import ERROR_META
-from isthmus_mcp_gateway import questions
+from isthmus_mcp_gateway import audit, questions
+from isthmus_mcp_gateway.audit import Audit, CallEvent
 from isthmus_mcp_gateway.calls import Calls, Outgoing
 from isthmus_mcp_gateway.frames import Frames
 from isthmus_mcp_gateway.inbox import OnFrame
@@ -41,17 +43,34 @@ class _Head(msgspec.Struct, rename="camel"):
 
 @dataclass(slots=True)
 class Called:
-    """What the log says of one call: only names that are ours, nothing that the caller made up."""
+    """What log and audit trail say of one call: only names that are ours, nothing that the caller made up."""
 
     claims: Claims
+    audit: Audit
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     name: str = "unknown tool"
     source: str = ""
+    read_only: bool = True
+    """What only reads is not put on record."""
+    trace: str = ""
     outcome: str = "failed"
+    written: list[Report] = field(default_factory=list[Report])
+    ended: bool = False
     line: logs.CallLine = field(default_factory=logs.CallLine)
 
+    def on_report(self, report: Report) -> None:
+        """What the worker has written; it may tell so when the caller has long gone."""
+        if self.ended:
+            self._record([report], late=True)
+        else:
+            self.written.append(report)
+
     def write(self) -> None:
-        """The line in the log."""
+        """The line in the log, and the event of a call that may have written; of a task both come twice."""
+        self.ended = self.outcome != "task"
+        if not self.read_only:
+            self._record(self.written)
+            self.written = []
         claims = self.claims
         self.line.log(
             logger,
@@ -61,6 +80,27 @@ class Called:
             self.outcome,
             principal=claims.sub,
             namespace=claims.service,
+        )
+
+    def _record(self, reports: list[Report], *, late: bool = False) -> None:
+        claims = self.claims
+        self.audit.put(
+            CallEvent(
+                time=audit.now(),
+                gateway=self.audit.gateway_id,
+                call=self.id,
+                trace=self.trace,
+                principal=claims.sub,
+                client=claims.client_id,
+                service=claims.service,
+                tool=self.name,
+                source=self.source,
+                outcome=self.outcome,
+                milliseconds=self.line.milliseconds,
+                written=tuple(written for report in reports for written in report.written),
+                left_out=sum(report.left_out for report in reports),
+                late=late,
+            )
         )
 
 
@@ -73,9 +113,9 @@ class Inputs:
 
 
 @asynccontextmanager
-async def logged(claims: Claims) -> AsyncGenerator[Called]:
-    """One line of the log for one call, whatever comes of it."""
-    called = Called(claims)
+async def logged(claims: Claims, audit: Audit) -> AsyncGenerator[Called]:
+    """One line of the log for one call, whatever comes of it; and an event, if it may have written."""
+    called = Called(claims, audit)
     token = logs.current_call.set(called.id)
     try:
         yield called
@@ -155,6 +195,7 @@ class Relay:
                 id=called.id,
             ),
             on_frame,
+            None if target.read_only else called.on_report,
         )
         try:
             head = msgspec.json.decode(reply, type=_Head)

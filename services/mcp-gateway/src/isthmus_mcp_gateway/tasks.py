@@ -167,8 +167,8 @@ class Tasks:
             await asyncio.wait((job, detached), timeout=within, return_when=asyncio.FIRST_COMPLETED)
             await frames.end()
             if task.detached.is_set():
-                called.outcome = "task"
-                job.add_done_callback(lambda job: _settle(task, called, job))
+                came, called.outcome = called.outcome, "task"
+                job.add_done_callback(lambda job: _settle(task, called, job, came))
                 return msgspec.json.encode({"resultType": "task", **task.show()})
             if not job.done():
                 raise DeadlineExceeded
@@ -263,8 +263,11 @@ class Tasks:
         return oldest is not None
 
 
-def _settle(task: Task, called: Called, job: "asyncio.Task[bytes]") -> None:
-    """What became of it. A tool's own error is a result; `failed` is for calls that had none."""
+def _settle(task: Task, called: Called, job: "asyncio.Task[bytes]", came: str) -> None:
+    """What became of it. A tool's own error is a result; `failed` is for calls that had none.
+
+    `came` is the outcome of a call that had ended when it became a task.
+    """
     task.asked, task.job = {}, None  # what the call had in hand, up to its arguments, hangs on its exception
     if job.cancelled():
         called.outcome = "cancelled"
@@ -272,6 +275,8 @@ def _settle(task: Task, called: Called, job: "asyncio.Task[bytes]") -> None:
     elif (error := job.exception()) is None:
         task.result = job.result()
         task.becomes("completed")
+        if called.outcome == "task":
+            called.outcome = came
     else:
         known = error if isinstance(error, IsthmusError) else WorkerFailed()
         called.outcome = known.code

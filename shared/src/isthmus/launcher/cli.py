@@ -17,6 +17,7 @@ from rich.text import Text
 
 from isthmus import subjects
 from isthmus.errors import ConfigurationError, IsthmusError
+from isthmus.launcher import audit as audit_trail
 from isthmus.launcher import doctor as examination
 from isthmus.launcher import joining, panel, ports
 from isthmus.launcher import status as status_report
@@ -163,6 +164,27 @@ def status(
             status_report.watch(bus, console)
         else:
             status_report.show(bus, console, as_json=structured)
+    except IsthmusError as error:
+        _fail(error)
+
+
+@app.command()
+def audit(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    nats_url: Annotated[
+        str,
+        typer.Option(
+            envvar="ISTHMUS_NATS_URL",
+            help="Another bus than the local one; ISTHMUS_NATS_USER (auth) and ISTHMUS_NATS_PASSWORD sign in.",
+        ),
+    ] = "",
+    since: Annotated[str, typer.Option(help="Only what is not older, such as 30m, 12h or 7d.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Goes on with what comes, until Ctrl-C.")] = False,
+) -> None:
+    """Prints the audit trail: every call that may have written, a JSON object a line."""
+    try:
+        bus = status_report.bus_of(DataFolder(data_dir), nats_url, audit_trail.USER)
+        audit_trail.show(bus, audit_trail.parse_since(since) if since else None, follow=follow)
     except IsthmusError as error:
         _fail(error)
 

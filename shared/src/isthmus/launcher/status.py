@@ -24,7 +24,7 @@ WIDE = 100
 NOTHING = "No worker is on the bus."
 
 
-def bus_of(folder: DataFolder, nats_url: str) -> BusSettings:
+def bus_of(folder: DataFolder, nats_url: str, user: str = USER) -> BusSettings:
     """How to ask on a bus: the given one, as the environment says, else that of the local stack. Raises NotRunning."""
     if nats_url:
         return BusSettings(
@@ -36,7 +36,7 @@ def bus_of(folder: DataFolder, nats_url: str) -> BusSettings:
     if run is None or connection is None or not is_alive(run.launcher):
         raise NotRunning
     return BusSettings(
-        nats_url=connection.nats_url, nats_user=USER, nats_password=folder.secrets().nats_passwords[USER]
+        nats_url=connection.nats_url, nats_user=user, nats_password=folder.secrets().nats_passwords[user]
     )
 
 

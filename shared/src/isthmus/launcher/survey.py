@@ -208,8 +208,8 @@ class Survey:
 
 
 @asynccontextmanager
-async def connected(settings: BusSettings) -> AsyncGenerator[Client]:
-    """A connection that is given up at the first failure. Raises BusUnreachable."""
+async def connected(settings: BusSettings, user: str = USER) -> AsyncGenerator[Client]:
+    """A connection that is given up at the first failure; `user` may hear its inbox. Raises BusUnreachable."""
 
     async def quiet(_: Exception) -> None:
         """What fails is raised."""
@@ -222,7 +222,7 @@ async def connected(settings: BusSettings) -> AsyncGenerator[Client]:
                 user=settings.nats_user or None,
                 password=settings.nats_password or None,
                 name="isthmus",
-                inbox_prefix=subjects.inbox(USER),
+                inbox_prefix=subjects.inbox(user),
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
