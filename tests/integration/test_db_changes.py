@@ -81,6 +81,17 @@ async def test_related_records_need_the_rights_on_their_own_table(shop: Shop) ->
     assert len(customers(shop)) == 4
 
 
+async def test_a_relation_sets_no_column_that_may_not_be_written(shop: Shop) -> None:
+    read = Grant(sources=("db.*",), actions=("read",))
+    masked = Grant(sources=("db.*",), actions=("create", "update"), masked=("customer_id",))
+    shop.grants = [read, masked]
+    record = {"total": 1, "customer": {"name": "x"}}
+    assert (await shop.call("create_records", table="orders", records=[record])).error == "not_allowed"
+    record = {"name": "x", "orders": [{"total": 1}]}
+    assert (await shop.call("create_records", table="customers", records=[record])).error == "not_allowed"
+    assert len(customers(shop)) == 4
+
+
 async def test_records_are_updated_each_with_values_of_its_own_and_with_related_ones(shop: Shop) -> None:
     records: list[dict[str, Any]] = [
         {"id": 1, "name": "Ada L.", "orders": [{"id": 2, "status": "sent"}, {"total": 77}]},
@@ -177,6 +188,8 @@ async def test_updates_and_deletes_go_on_by_ids_alone(shop: Shop) -> None:
     outcome = await shop.call("delete_records", table="customers", ids=[1, 3, 9], **{"continue": True})
     assert (outcome.value["deleted"], [e["record"] for e in outcome.value["errors"]]) == (1, [0])
     assert "still point at" in outcome.value["errors"][0]["error"]
+    returned = await shop.call("delete_records", table="customers", ids=[1], returning=["id"], **{"continue": True})
+    assert returned.value["rows"] == []
     values = {"email": "dee@example.com"}
     outcome = await shop.call("update_records", table="customers", ids=[1, 4], values=values, **{"continue": True})
     assert (outcome.value["updated"], [e["record"] for e in outcome.value["errors"]]) == (1, [0])

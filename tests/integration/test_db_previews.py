@@ -90,6 +90,20 @@ async def test_a_preview_shows_what_changes_before_and_after(shop: Shop) -> None
     assert deleted.value["preview"]["changes"][0]["before"][0][:3] == [3, 2, "open"]
 
 
+async def test_a_preview_keeps_rows_together_whatever_the_order_and_the_key(shop: Shop) -> None:
+    records = [{"id": 3, "status": "c"}, {"id": 1, "status": "a"}]
+    told = (await preview(shop, "update_records", table="orders", records=records)).value["preview"]["changes"][0]
+    assert sorted(zip(told["before"], told["after"], strict=True)) == [
+        ([1, "open"], [1, "a"]),
+        ([3, "open"], [3, "c"]),
+    ]
+    arguments: dict[str, Any] = {"table": "prices", "ids": [["pen", "FR"], ["ink", "DE"]], "values": {"country": "IT"}}
+    outcome = await preview(shop, "update_records", **arguments)
+    assert {"ink\tDE → IT", "pen\tFR → IT"} < set(outcome.text.splitlines())
+    plan = outcome.value["preview"]["plan"]
+    assert (await shop.call("update_records", plan=plan, **arguments)).value == {"updated": 2}
+
+
 async def test_a_preview_names_what_the_database_does_by_itself(shop: Shop) -> None:
     shop.execute(PARENTS)
     outcome = await shop.call("delete_records", table="parents", ids=[1], preview=True)

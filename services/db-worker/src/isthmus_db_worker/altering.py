@@ -25,6 +25,7 @@ def change_all(connection: Connection, journal: Journal, view: View, targets: Ta
     if not table.handle:
         return []
     entry.keys = [after(table, key, values) for key in keys]
+    entry.moved = dict(zip(keys, entry.keys, strict=True))
     check(connection, view, entry.keys)
     return entry.keys
 

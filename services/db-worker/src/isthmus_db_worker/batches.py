@@ -33,7 +33,8 @@ def save_each(
 ) -> None:
     """Saves the records that can be, each by its place and by itself, and notes what is wrong with the others."""
     for n, record in enumerate(records):
-        key, wrong, noted = None, "", len(journal.entries)
+        key, wrong, noted, cascades = None, "", len(journal.entries), dict(journal.cascades)
+        returned = len(journal.returned)
         try:
             if isinstance(record, ToolError):
                 raise record
@@ -46,7 +47,8 @@ def save_each(
                 raise
             wrong = f"{explain(diagnosis)}."
         if wrong:
-            del journal.entries[noted:]
+            del journal.entries[noted:], journal.returned[returned:]
+            journal.cascades = cascades
             journal.errors[n] = _OWN_PLACE.sub("", wrong).replace("; nothing was changed", "")
         journal.roots.append(key)
     journal.place = ""

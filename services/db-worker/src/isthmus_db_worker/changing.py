@@ -28,6 +28,8 @@ from isthmus_db_worker.views import View
 
 APPROVAL = "approval"
 """The key of the question."""
+FORM = 4000
+"""Characters of a preview in a form."""
 
 
 class Write(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -161,7 +163,7 @@ async def _approved(call: Call[Database], change: Change, plan: str) -> str:
         assert previewed.preview is not msgspec.UNSET  # noqa: S101  (it is one)
         shown = previewed.preview.plan
         source = call.source.title or call.source.name
-        seen = f"Allow this change in {source}?\n{previewed.preview.text()}"
+        seen = f"Allow this change in {source}?\n{previewed.preview.text(FORM)}"
     answer = call.ask({APPROVAL: form(seen, Approval)}, shown)[APPROVAL]
     if answer.action != "accept":
         raise NotAllowed("The user did not agree to this change; nothing was changed.")

@@ -30,12 +30,14 @@ class Entry:
     """As they are now; of what was deleted as they were. None where the table has no key."""
     made: set[str] = field(default_factory=set[str])
     """Columns whose values are the database's to choose, and others when it is done again."""
-    marks: list[tuple[Key, bytes]] = field(default_factory=list[tuple[Key, bytes]])
-    """The rows as they were: their keys, and what stands for all of their values."""
-    before: list[Row] = field(default_factory=list[Row])
+    marks: dict[Key, bytes] = field(default_factory=dict[Key, bytes])
+    """The rows as they were: what stands for all of their values, by their keys; by a number where there is no key."""
+    before: dict[Key, Row] = field(default_factory=dict[Key, Row])
     """The first of them, with all columns of the table."""
+    moved: dict[Key, Key] = field(default_factory=dict[Key, Key])
+    """The keys of rows as they were → as they are now."""
     after: list[Row | None] = field(default_factory=list["Row | None"])
-    """The same rows as they are now; None for one that is not found any more."""
+    """The rows of `before`, or the first of those that are new, as they are now; None for one that is not found."""
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Journal:
     @property
     def marks(self) -> list[tuple[str, Key, bytes]]:
         """All rows as they were, and how many others the database changes by itself."""
-        rows = [(entry.view.table.key, key, mark) for entry in self.entries for key, mark in entry.marks]
+        rows = [(entry.view.table.key, key, mark) for entry in self.entries for key, mark in entry.marks.items()]
         return rows + [(table, (), f"{action} {count}".encode()) for (table, action), count in self.cascades.items()]
 
     def merge(self) -> None:
@@ -80,9 +82,10 @@ class Journal:
             if first is not entry:
                 first.count += entry.count
                 first.keys += entry.keys
-                first.marks += entry.marks
+                first.marks = {**entry.marks, **first.marks}
+                first.moved |= entry.moved
                 first.made |= entry.made
-                first.before = (first.before + entry.before)[:SHOWN]
+                first.before = dict(list({**first.before, **entry.before, **first.before}.items())[:SHOWN])
         self.entries = list(merged.values())
 
 
@@ -99,18 +102,18 @@ def note_before(entry: Entry, rows: Iterable[Row]) -> None:
     """Keeps rows that `columns_of` was selected of, with images."""
     keyed, width = len(entry.view.table.handle), len(entry.view.table.columns)
     for row in rows:
-        key, image = tuple(row[:keyed]), tuple(row[keyed:])
-        entry.marks.append((key, hashlib.blake2b(repr(image).encode(), digest_size=8).digest()))
+        key, image = tuple(row[:keyed]) or (len(entry.marks),), tuple(row[keyed:])
+        entry.marks.setdefault(key, hashlib.blake2b(repr(image).encode(), digest_size=8).digest())
         if len(entry.before) < SHOWN:
-            entry.before.append(image[:width])
+            entry.before.setdefault(key, image[:width])
 
 
 def note_after(connection: Connection, entry: Entry) -> None:
-    """Looks at the first of the rows again, in the order of their keys as they are now."""
+    """Looks at the first of the rows again, or for the first time."""
     table = entry.view.table
     if entry.action == "delete" or not table.handle:
         return
-    keys = entry.keys[:SHOWN]
+    keys = entry.keys[:SHOWN] if entry.action == "create" else [entry.moved.get(key, key) for key in entry.before]
     columns = [column.sql for column in table.columns.values()]
     entry.after = rows_of(connection, table, keys, columns)
 

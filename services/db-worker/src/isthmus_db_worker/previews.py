@@ -10,9 +10,9 @@ from isthmus_db_worker.statements import Row
 from isthmus_db_worker.values import MASK, JsonValue
 from isthmus_db_worker.views import View
 
-LONGEST = 200
+LONGEST = 80
 """Characters of a value."""
-COLUMNS = 30
+COLUMNS = 20
 """Columns of which a preview shows the values."""
 
 
@@ -64,11 +64,12 @@ class Preview(msgspec.Struct, kw_only=True):
     seconds: int
     """For which the plan holds."""
 
-    def text(self) -> str:
-        """Without how to go on."""
+    def text(self, longest: int | None = None) -> str:
+        """Without how to go on; with so many characters at most."""
         lines = [line for change in self.changes for line in change.lines()]
         lines += [f"the database itself would {c.action} {_counted(c.count)} of {c.table}" for c in self.cascades]
-        return "\n".join(lines) or "nothing would change"
+        text = "\n".join(lines) or "nothing would change"
+        return text if longest is None or len(text) <= longest else f"{text[:longest]}… and more"
 
 
 def preview_of(journal: Journal, plan: str, seconds: int) -> Preview:
@@ -86,9 +87,9 @@ def _change(entry: Entry) -> TableChange:
     change = TableChange(table=view.table.key, action=entry.action, count=entry.count, columns=[], before=[], after=[])
     if not view.readable:
         return change
-    before, after = entry.before, [row for row in entry.after if row is not None]
+    before, after = list(entry.before.values()), [row for row in entry.after if row is not None]
     if entry.action == "update":
-        pairs = [(old, new) for old, new in zip(entry.before, entry.after, strict=False) if new is not None]
+        pairs = [(old, new) for old, new in zip(before, entry.after, strict=False) if new is not None]
         before, after = [old for old, _ in pairs], [new for _, new in pairs]
     places = _places(view, entry, before, after)
     change.columns = [name for name, _ in places]

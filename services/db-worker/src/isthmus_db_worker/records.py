@@ -91,6 +91,8 @@ class Reader:
         updating = None if action == "create" else self.sight.view(table, "update")
         given, related = self._split(view, record, place)
         linked = way[-1].to_columns if way and way[-1].many else ()
+        for name in (*linked, *(name for relation, _, _ in related if not relation.many for name in relation.columns)):
+            view.known(name)
         values = bind(view, given, place, linked=linked)
         if updating is not None:
             for name in values:

@@ -145,6 +145,7 @@ class Saver:
         check(self._connection, view, now)
         entry.count += len(nodes)
         entry.keys += now
+        entry.moved.update(zip(keys, now, strict=True))
         return now
 
     def _lock(
