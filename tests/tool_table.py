@@ -23,12 +23,15 @@ from isthmus_mcp_gateway.tokens import Claims
 from isthmus_mcp_gateway.views import Views
 
 PAGE = Path(__file__).parents[1] / "docs" / "tools.md"
+URL = "postgresql://nobody@localhost/some"
+"""Of a database that is not asked anything."""
 BEGIN, END = "<!-- made by `make tools-table` -->\n", "<!-- end -->\n"
 
 
 def catalog(databases: int, access: str) -> Catalog:
-    """So many databases and one file store, with the definitions that the workers really have."""
-    urls = {f"database_{n:03}": {"url": "sqlite:///some.db", "access": access} for n in range(databases)}
+    """So many databases and one file store, with the definitions that the workers really have. The engine is one that
+    has all tools."""
+    urls = {f"database_{n:03}": {"url": URL, "access": access} for n in range(databases)}
     db = create_worker(msgspec.convert(urls, dict[str, DatabaseSettings]))
     file = file_worker(msgspec.convert({"documents": {"path": ".", "access": access}}, dict[str, StoreSettings]))
     boxes: list[Toolbox[object]] = [db._toolbox, file._toolbox]  # pyright: ignore

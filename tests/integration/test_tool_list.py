@@ -12,7 +12,7 @@ from fleet import KEY, process, until_listed
 from gateways import Gateway, running_gateway
 from isthmus.scopes import SCOPES
 from servers import NatsServer
-from tool_table import listed, size
+from tool_table import URL, listed, size
 
 KB = 1024
 LIST: dict[str, object] = {
@@ -44,7 +44,7 @@ async def test_the_list_of_tools_is_short_and_the_same_each_time(
     nats: NatsServer, tmp_path: Path, databases: int, most: int
 ) -> None:
     names = [f"database_{number:03}" for number in range(databases)]
-    served = {name: {"url": f"sqlite:///{tmp_path}/some.db", "access": "read-write"} for name in names}
+    served = {name: {"url": URL, "access": "read-write"} for name in names}
     stores = {"documents": {"path": str(tmp_path), "access": "read-write"}}
     with ExitStack() as stack:
         for kind, setting in (("db", {"ISTHMUS_DATABASES": served}), ("file", {"ISTHMUS_FILES": stores})):

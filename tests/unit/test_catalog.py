@@ -59,6 +59,18 @@ def test_of_two_versions_the_higher_is_shown_by_number_not_by_letter() -> None:
     assert catalog.tools["gone"].sources == ("a",)
 
 
+@pytest.mark.parametrize("writing", ["r1", "r2"])
+def test_a_tool_that_writes_in_one_source_counts_as_one_that_writes(writing: str) -> None:
+    reads = definition("call")
+    writes = msgspec.structs.replace(reads, annotations=Annotations(read_only_hint=False, destructive_hint=True))
+    sets = {each: DefinitionSet("1.0.0", (writes if each == writing else reads,)) for each in ("r1", "r2")}
+    for order in ("ab", "ba"):
+        catalog = merge([offer(order[0], "r1"), offer(order[1], "r2")], sets)
+        assert catalog.tools["call"].definition.annotations == writes.annotations
+        assert catalog.tools["call"].sources == ("a", "b")
+    assert merge([offer("a", "r1")], {"r1": DefinitionSet("1.0.0", (reads,))}).tools["call"].definition == reads
+
+
 def test_a_name_belongs_to_one_kind() -> None:
     catalog = merge([offer("a"), offer("papers", "f1", kind="file")], SETS)
     assert catalog.tools["query"].kind == "db"

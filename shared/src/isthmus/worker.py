@@ -24,7 +24,6 @@ import msgspec
 from isthmus import lifetime, logs, scopes, subjects
 from isthmus.definitions import (
     Annotations,
-    Definition,
     PromptArgument,
     PromptDefinition,
     ResourceDefinition,
@@ -241,8 +240,8 @@ class Worker(Generic[T]):
                     yield sources
 
     def _check_tools(self, sources: Mapping[str, Source[T]]) -> None:
-        """A tool is one thing, whatever source has it."""
-        known: dict[str, tuple[str, Definition]] = {}
+        """A tool is one thing, whatever source has it, but that in one it may write and in another only read."""
+        known: dict[str, tuple[str, ToolDefinition]] = {}
         for source in sources.values():
             for name, tool in source.tools.items():
                 if name in self._toolbox.tools:
@@ -250,7 +249,7 @@ class Worker(Generic[T]):
                         f"{source.name} has a tool {name} of its own, as all sources have; rename it."
                     )
                 other, definition = known.setdefault(name, (source.name, tool.definition))
-                if definition != tool.definition:
+                if definition != msgspec.structs.replace(tool.definition, annotations=definition.annotations):
                     raise ConfigurationError(
                         f"{other} and {source.name} both have a tool {name}, and the two differ; rename one."
                     )

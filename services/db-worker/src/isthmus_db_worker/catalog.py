@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import NoSuchTableError
 
 from isthmus_db_worker.dialects import Dialect
 from isthmus_db_worker.meanings import Meanings
+from isthmus_db_worker.routines import Routines, by_key
 from isthmus_db_worker.runner import ThreadRunner
 from isthmus_db_worker.tables import (
     ForeignKey,
@@ -19,6 +21,7 @@ from isthmus_db_worker.tables import (
     read_estimates,
     read_names,
     read_references,
+    read_schemas,
     read_table,
     read_tables,
 )
@@ -94,6 +97,7 @@ class Catalog:
         if time.monotonic() - self._doubted > HURRIES:
             self._doubted = time.monotonic()
             self._names, self._references = Kept[dict[str, TableName]](), Kept[tuple[ForeignKey, ...]]()
+            self._routines = Kept[Routines]()
 
     async def names(self, *, again: bool = False) -> dict[str, TableName]:
         """Every table and view, by key."""
@@ -110,6 +114,10 @@ class Catalog:
         return await self._estimates.get(
             lambda: self._runner.inspect(lambda i: read_estimates(i, self._dialect, self._schemas)), again=False
         )
+
+    async def routines(self, *, again: bool = False) -> Routines:
+        """Every procedure and function that the worker's account may call."""
+        return await self._routines.get(lambda: self._runner.inspect(self._read_routines), again=again)
 
     async def table(self, name: TableName, *, again: bool = False) -> Table | None:
         """The table's description; None when it is gone."""
@@ -138,6 +146,13 @@ class Catalog:
         found = await self._runner.inspect(lambda i: read_names(i, self._dialect, self._schemas))
         return self._meanings.of_names(found)
 
+    def _read_routines(self, inspector: Inspector) -> Routines:
+        if (engine := self._dialect.routines) is None:
+            return {}
+        default = str(inspector.default_schema_name)
+        served = read_schemas(inspector, self._schemas)
+        return by_key(engine.read(inspector, {schema or default: f"{schema}." if schema else "" for schema in served}))
+
     async def _read(self, name: TableName) -> Table:
         found = await self._runner.inspect(lambda i: read_table(i, self._dialect, name))
         if found is None:
@@ -149,4 +164,5 @@ class Catalog:
         self._names = Kept[dict[str, TableName]]()
         self._references = Kept[tuple[ForeignKey, ...]]()
         self._estimates = Kept[dict[str, int]]()
+        self._routines = Kept[Routines]()
         self._tables: dict[str, Kept[Table]] = {}

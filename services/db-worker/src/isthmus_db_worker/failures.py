@@ -25,13 +25,16 @@ from isthmus_db_worker.views import View
 
 logger = logging.getLogger("isthmus.db")
 
+RAISED = 200
+"""Characters that a routine may say for itself."""
+
 
 @contextmanager
-def explained(database: Database, source: str, *, own: bool = False) -> Generator[None]:
+def explained(database: Database, source: str, *, own: bool = False, routine: str = "") -> Generator[None]:
     """Turns what SQLAlchemy and drivers raise into ToolErrors.
 
     A broken constraint comes out as Violation, for the tool to say which columns it is about. Of a statement that is
-    the caller's own the engine's words are told where they speak of names.
+    the caller's own the engine's words are told where they speak of names; of a routine what its author says.
     """
     try:
         yield
@@ -42,6 +45,8 @@ def explained(database: Database, source: str, *, own: bool = False) -> Generato
             raise InvalidArguments(_own(database, error, diagnosis.failure)) from None
         if diagnosis.failure is Failure.CHANGED:
             database.catalog.doubt()
+        if routine and (told := _of_routine(database, error, diagnosis.failure, routine)) is not None:
+            raise told from None
         raise _tool_error(diagnosis) from None
 
 
@@ -104,7 +109,7 @@ def _tool_error(diagnosis: Diagnosis) -> ToolError:
             return Contended()
         case Failure.STOPPED:
             return DeadlineExceeded()
-        case Failure.FORBIDDEN:
+        case Failure.FORBIDDEN | Failure.READ_ONLY | Failure.ENDS:
             return NotAllowed("The database does not allow this to the account that it is reached with.")
         case Failure.CHANGED:
             return Conflict("The table is not what it was a moment ago; look at it again with describe_table.")
@@ -141,6 +146,27 @@ def _own(database: Database, error: Exception, failure: Failure) -> str:
             )
         case _:
             return "The database does not take this query; look for a mistake in it, or ask for less at once."
+
+
+def _of_routine(database: Database, error: Exception, failure: Failure, routine: str) -> ToolError | None:
+    """What a routine failed with, in its author's words where these are meant for users."""
+    origin = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    engine = database.dialect.routines
+    if engine is not None and (words := engine.raised(origin)) is not None:
+        return Conflict(f"{routine} was not done: {' '.join(words.split())[:RAISED].rstrip('.')}.")
+    match failure:
+        case Failure.READ_ONLY:
+            return NotAllowed(f"{routine} tried to write, which it may not do here; nothing was changed.")
+        case Failure.ENDS:
+            return NotAllowed(f"{routine} ends transactions (COMMIT, ROLLBACK), so it cannot be called here.")
+        case Failure.CHANGED:
+            return Conflict(
+                f"{routine} or something that it uses is not what it was; look at it again with list_routines."
+            )
+        case Failure.VALUE | Failure.RANGE:
+            return InvalidArguments(f"{routine} cannot work with a value that it was given, or that it met.")
+        case _:
+            return None
 
 
 def _violation(failure: Failure, columns: Iterable[str], name: str) -> str:

@@ -1,8 +1,8 @@
 """Rows as a result: structured, and as a table of text."""
 
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -23,6 +23,8 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 class Rows(msgspec.Struct, kw_only=True):
     """Rows of a table, in order."""
 
+    MORE: ClassVar[str] = "narrow the query, or go on with LIMIT and OFFSET"
+    """How to get those that follow, where no cursor does."""
     columns: list[str]
     """The names of the columns."""
     rows: list[list[JsonValue]]
@@ -68,9 +70,7 @@ class Rows(msgspec.Struct, kw_only=True):
         end = "all"
         if self.truncated:
             full = "the answer is full, " if self.reason == "bytes" else ""
-            how = "narrow the query, or go on with LIMIT and OFFSET"
-            if self.next_cursor is not None:
-                how = f"cursor {self.next_cursor}"
+            how = self.MORE if self.next_cursor is None else f"cursor {self.next_cursor}"
             end = f"{full}more follow: {how}"
         notes = [f"({count}, {end})"]
         if self.shortened is not msgspec.UNSET:
@@ -106,6 +106,18 @@ def _quoted(text: str) -> str:
 def line(words: Sequence[str]) -> str:
     """Words in one line, tabs between them; what would break the line is `\\t`, `\\n` and `\\r`."""
     return "\t".join(word.translate(_ESCAPES) for word in words)
+
+
+def unique_names(found: Iterable[str]) -> list[str]:
+    """The names of columns that a database gives: each has one, and no two have the same."""
+    names: list[str] = []
+    for place, text in enumerate(found, 1):
+        name = text if text not in ("", "?column?") else f"column{place}"
+        number, unique = 2, name
+        while unique in names:
+            unique, number = f"{name}_{number}", number + 1
+        names.append(unique)
+    return names
 
 
 def size(values: Sequence[JsonValue]) -> int:

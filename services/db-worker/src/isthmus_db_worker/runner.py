@@ -19,7 +19,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from isthmus.errors import OutcomeUnknown
-from isthmus_db_worker.dialects import Dialect
+from isthmus_db_worker.dialects import SPENT, Dialect
 from isthmus_db_worker.statements import Row, Statement, Values
 
 R = TypeVar("R")
@@ -131,7 +131,8 @@ class ThreadRunner:
 
     @contextmanager
     def _connection(self, job: Job, *, read_only: bool) -> Generator[Connection]:
-        """A connection that the job can be interrupted on. One that was is thrown away: a late signal may hit it."""
+        """A connection that the job can be interrupted on. One that was is thrown away, as a late signal may hit
+        it, and so is one that is spent."""
         with self.engine(read_only=read_only).connect() as connection:
             with job.lock:
                 if job.unwanted:
@@ -143,7 +144,7 @@ class ThreadRunner:
             finally:
                 with job.lock:
                     job.connection = None
-                if job.unwanted:
+                if job.unwanted or (not connection.invalidated and connection.info.get(SPENT)):
                     connection.invalidate()
 
     def engine(self, *, read_only: bool) -> Engine:

@@ -1,6 +1,6 @@
 """run_sql, and what it shares with saved queries."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +13,7 @@ from isthmus_db_worker.database import Database
 from isthmus_db_worker.failures import explained
 from isthmus_db_worker.json_forms import present
 from isthmus_db_worker.paging import Page
-from isthmus_db_worker.rows import Rows
+from isthmus_db_worker.rows import Rows, unique_names
 from isthmus_db_worker.sql_reading import Sql, read_sql, write_sql
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View
@@ -73,7 +73,7 @@ async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], 
 
         def read(connection: Connection) -> list[str]:
             with connection.execute(statement) as result:
-                names = _names(result.keys())
+                names = unique_names(result.keys())
                 while batch := result.fetchmany(FETCHED):
                     if any(page.take(row) for row in batch):
                         break
@@ -88,15 +88,3 @@ async def run(call: Call[Database], sql: Sql, parameters: Mapping[str, object], 
         reason=page.reason or msgspec.UNSET,
         shortened={columns[place]: length for place, length in cut.items()} or msgspec.UNSET,
     )
-
-
-def _names(found: Iterable[str]) -> list[str]:
-    """Each column has a name, and no two have the same."""
-    names: list[str] = []
-    for place, text in enumerate(found, 1):
-        name = text if text not in ("", "?column?") else f"column{place}"
-        number, unique = 2, name
-        while unique in names:
-            unique, number = f"{name}_{number}", number + 1
-        names.append(unique)
-    return names

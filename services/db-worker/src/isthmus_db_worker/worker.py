@@ -10,6 +10,7 @@ from isthmus.tools import Tool
 from isthmus.worker import Source, Worker, define_tool
 from isthmus_db_worker import completing, prompts, resources
 from isthmus_db_worker.aggregating import aggregate_table
+from isthmus_db_worker.calling import call_routine, list_routines
 from isthmus_db_worker.data_model import get_data_model
 from isthmus_db_worker.database import Database, Limits
 from isthmus_db_worker.describing import describe_table, list_tables
@@ -75,16 +76,28 @@ def source_of(name: str, settings: DatabaseSettings) -> Source[Database]:
         description=settings.description,
         writable=settings.access == "read-write",
         limit=settings.limit,
-        tools=_tools_of(name, url, settings),
+        tools=_tools_of(name, url, settings, routines=database.dialect.routines is not None),
         close=database.runner.close,
     )
 
 
-def _tools_of(name: str, url: URL, settings: DatabaseSettings) -> dict[str, Tool[Database]]:
+def _tools_of(name: str, url: URL, settings: DatabaseSettings, *, routines: bool) -> dict[str, Tool[Database]]:
     """What this database alone offers."""
     tools = [query_tool(name, url, each, query) for each, query in settings.saved_queries.items()]
     if settings.sql:
         tools.append(
             define_tool("db", "database", run_sql, scope="sql:run", action="sql", title="Run SQL", read_only=True)
         )
-    return {tool.definition.name: tool for tool in tools}
+    if routines:
+        scope, action, reads = "routines:call", "call", settings.access == "read-only"
+        tools += [
+            define_tool("db", "database", list_routines, scope=scope, action=action, read_only=True),
+            define_tool("db", "database", call_routine, scope=scope, action=action, read_only=reads, destructive=True),
+        ]
+    found = {tool.definition.name: tool for tool in tools}
+    if len(found) < len(tools):
+        taken = next(
+            each for each in settings.saved_queries if found[each].run in (run_sql, list_routines, call_routine)
+        )
+        raise ConfigurationError(f"The saved query {taken} of the database {name} has another tool's name; rename it.")
+    return found

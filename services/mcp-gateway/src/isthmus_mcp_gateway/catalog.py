@@ -99,7 +99,8 @@ def merge(offers: Iterable[Offer], sets: Mapping[str, DefinitionSet], reserved: 
 
     A source whose workers disagree about its target is shown with the problem and has no tools. A tool's name belongs
     to `db` or `file` before any other kind, else to the first in order; of several definitions the highest version is
-    shown, ties by digest. What has the scope of another kind does not count.
+    shown, ties by digest, and a tool that writes in one source counts as one that writes. What has the scope of another
+    kind does not count.
     """
     by_source: defaultdict[str, list[Offer]] = defaultdict(list)
     for offer in offers:
@@ -166,9 +167,21 @@ def _merge(
     for name in sorted(by_key.keys() - set(reserved)):
         kind = min((each.source.kind for each, _ in by_key[name]), key=precedence)
         entries = [(each, definition) for each, definition in by_key[name] if each.source.kind == kind]
-        _, shown = max(entries, key=lambda entry: (_version(entry[0].definitions.version), entry[0].digest))
+        entries.sort(key=lambda entry: (_version(entry[0].definitions.version), entry[0].digest), reverse=True)
+        shown = _careful([definition for _, definition in entries])
         merged[name] = CatalogEntry(shown, kind, tuple(sorted({each.source.name for each, _ in entries})))
     return merged
+
+
+def _careful(definitions: list[D]) -> D:
+    """The first of them. A tool that writes in one source and reads in another is one that writes: no call of it is
+    sent again, and no client may think it harmless."""
+    shown, *others = definitions
+    if isinstance(shown, ToolDefinition) and shown.annotations.read_only_hint:
+        for other in others:
+            if isinstance(other, ToolDefinition) and not other.annotations.read_only_hint:
+                return msgspec.structs.replace(shown, annotations=other.annotations)
+    return shown
 
 
 def _source(offers: list[Offer]) -> CatalogSource:

@@ -22,6 +22,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus.errors import InvalidArguments
+from isthmus_db_worker.routines import RoutineEngine
 from isthmus_db_worker.values import CONVERSIONS, ZONED, Conversion, array_of, conversion_for
 
 MODULES = {
@@ -34,6 +35,8 @@ MODULES = {
 
 LIMIT = "isthmus.limit"
 """Where a connection of a pool remembers its limit."""
+SPENT = "isthmus.spent"
+"""Where it remembers that nobody may use it again: something ran on it that may have left settings or locks."""
 
 
 class Untyped(UserDefinedType[Any]):
@@ -94,6 +97,10 @@ class Failure(Enum):
     STOPPED = auto()
     FORBIDDEN = auto()
     """The account that the worker uses may not do that."""
+    READ_ONLY = auto()
+    """A change, where the engine was told to allow none."""
+    ENDS = auto()
+    """A routine ends a transaction that is not its own."""
     CHANGED = auto()
     """A table or column is not what it was a moment ago."""
     VALUE = auto()
@@ -148,6 +155,11 @@ class Dialect:
     """Moments with a time zone."""
     system_version: ReflectedColumn | None = None
     """A column that every table has, and whose value changes whenever a row does."""
+
+    @property
+    def routines(self) -> RoutineEngine | None:
+        """How its stored procedures and functions are read and called; None: it has none, or we do not know how."""
+        return None
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """An engine with a pool of its own; a read-only one must not be able to write, whatever it is given."""

@@ -36,6 +36,7 @@ from isthmus_db_worker.dialects import (
     json_path,
     named,
 )
+from isthmus_db_worker.dialects.mariadb_routines import MariadbRoutines
 from isthmus_db_worker.json_forms import as_is, present
 from isthmus_db_worker.values import Conversion, JsonValue
 
@@ -62,7 +63,9 @@ FAILURES = {
     ),
     Failure.BUSY: (1020, 1205, 1213),
     Failure.STOPPED: (1317, 1969, 3024),
-    Failure.FORBIDDEN: (1044, 1142, 1143, 1227, 1290, 1370, 1792, 1836),
+    Failure.FORBIDDEN: (1044, 1142, 1143, 1227, 1290, 1370, 1836),
+    Failure.READ_ONLY: (1792,),
+    Failure.ENDS: (1399,),
     Failure.CHANGED: (1051, 1054, 1146, 1356, 1412),
     Failure.VALUE: (
         1153, 1264, 1265, 1267, 1292, 1300, 1366, 1367, 1406, 1411, 1416, 1441, 1690, 3140, 3141, 3156, 3854, 4078,
@@ -267,6 +270,12 @@ class MariadbDialect(Dialect):
         )),
         *values.CONVERSIONS,
     )  # fmt: skip
+    errors: tuple[type[Exception], ...] = (pymysql.Error,)
+
+    @property
+    def routines(self) -> MariadbRoutines:
+        """Those that SQL is made of."""
+        return MariadbRoutines(self, _type)
 
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """The server itself refuses to write on a read-only connection."""

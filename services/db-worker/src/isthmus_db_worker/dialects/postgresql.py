@@ -26,6 +26,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from isthmus_db_worker import values
 from isthmus_db_worker.dialects import Diagnosis, Dialect, Explanation, Failure, Incomparable, Named, Untyped, named
+from isthmus_db_worker.dialects.postgresql_routines import PostgresqlRoutines
 from isthmus_db_worker.json_forms import as_is, present_json
 from isthmus_db_worker.values import Conversion, JsonValue
 
@@ -54,7 +55,8 @@ FAILURES = {
     "55P03": Failure.BUSY,
     "57014": Failure.STOPPED,
     "42501": Failure.FORBIDDEN,
-    "25006": Failure.FORBIDDEN,
+    "25006": Failure.READ_ONLY,
+    "2D000": Failure.ENDS,
     "42P01": Failure.CHANGED,
     "42703": Failure.CHANGED,
     "0A000": Failure.VALUE,
@@ -70,6 +72,9 @@ FAILURES = {
     "428C9": Failure.RULE,
 }
 """By SQLSTATE, or the first characters of it."""
+
+STEADY = ("_SPI_execute_plan", "init_execution_state", "prepare_next_query")
+"""Where the server refuses a function that is not VOLATILE to write, under an SQLSTATE that means much else."""
 
 PLAIN: tuple[type[TypeEngine[Any]], ...] = (
     sa.Boolean, sa.Integer, sa.Float, sa.Numeric, sa.DateTime, sa.Date, sa.Time,
@@ -230,6 +235,11 @@ class PostgresqlDialect(Dialect):
         name="xmin", type=named(Incomparable, "xid")["xid"](), nullable=False, default=None
     )
 
+    @property
+    def routines(self) -> PostgresqlRoutines:
+        """In any language that is not the server's own."""
+        return PostgresqlRoutines(self)
+
     def create_engine(self, url: URL, size: int, *, read_only: bool) -> Engine:
         """The server itself refuses to write on a read-only connection."""
         engine = self._engine(url, size, read_only=read_only, connect_args=connect_options(url))
@@ -261,6 +271,8 @@ class PostgresqlDialect(Dialect):
         failure = next((FAILURES[state[:n]] for n in (5, 3, 2) if state[:n] in FAILURES), Failure.OTHER)
         if error.diag.source_function == "RevalidateCachedQuery":
             failure = Failure.CHANGED
+        if state == "0A000" and error.diag.source_function in STEADY:
+            failure = Failure.READ_ONLY
         column = error.diag.column_name
         return Diagnosis(failure, (column,) if column else (), error.diag.constraint_name)
 
