@@ -196,9 +196,9 @@ async def test_a_locked_file_is_told_and_nothing_is_changed(sqlite_shop: Shop, m
     monkeypatch.setattr("isthmus_db_worker.dialects.sqlite.BUSY_SECONDS", 0.05)
     connection = sqlite3.connect(sqlite_shop.url.removeprefix("sqlite:///"))
     connection.execute("begin immediate")
-    outcome = await sqlite_shop.call("delete_records", table="orders", ids=[1])
+    outcome = await sqlite_shop.call("delete_records", table="orders", ids=[1], seconds=1)
     assert outcome.error == "conflict"
-    assert outcome.text == "Another change to the same data was in the way; try again."
+    assert "in the way all the time; nothing was changed" in outcome.text
     connection.close()
     assert (await sqlite_shop.call("delete_records", table="orders", ids=[1])).value == {"deleted": 1}
 

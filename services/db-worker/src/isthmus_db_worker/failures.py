@@ -207,4 +207,5 @@ def _log(database: Database, source: str, error: Exception, failure: Failure) ->
     text = " ".join(str(origin).split())
     for secret in secrets(database.url):
         text = text.replace(secret, "***")
-    logger.warning("%s: %s: %s: %s", source, failure.name.lower(), type(origin).__name__, text)
+    level = logging.INFO if failure is Failure.BUSY else logging.WARNING  # which is tried again, perhaps many times
+    logger.log(level, "%s: %s: %s: %s", source, failure.name.lower(), type(origin).__name__, text)
