@@ -5,6 +5,7 @@ takes two of them: nats-py sends the first one's PING before what it has gathere
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncGenerator, Generator
@@ -17,6 +18,8 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js.errors import NoKeysError
+from nats.js.kv import KeyValue
 
 from auth_server import Auth
 from gateways import running_gateway
@@ -435,6 +438,13 @@ async def test_an_answer_that_cannot_be_sent_ends_no_worker(nats: NatsServer) ->
     assert "Publish Violation" in nats.log.read_text()
 
 
+async def keys(bucket: KeyValue) -> list[str]:
+    """All that there are. The client may take a bucket for empty when the server was quicker than its own look."""
+    while True:
+        with contextlib.suppress(NoKeysError):
+            return await bucket.keys()
+
+
 async def test_the_services_do_all_their_work_without_one_refusal(tmp_path: Path) -> None:
     (tmp_path / "auth").mkdir()
     with nats_server(tmp_path) as server:
@@ -445,12 +455,11 @@ async def test_the_services_do_all_their_work_without_one_refusal(tmp_path: Path
             assert not (await client.call_tool("write", {"words": "x"})).is_error
             await gateway.authority.publish({"role.reader": Role("reader", "Reader", ())})
         with Auth(tmp_path / "auth", server).running():
-            reader = await bus.connect(server.settings("gateway"), "gateway")
-            bucket = await reader.jetstream().key_value(policy.BUCKET)
-            async with asyncio.timeout(10):
-                while "service.other" in await bucket.keys():  # auth makes the bucket equal to its database
-                    await asyncio.sleep(0.02)
-            await reader.close()
+            async with connected(server, "gateway") as reader:
+                bucket = await reader.client.jetstream().key_value(policy.BUCKET)
+                async with asyncio.timeout(10):
+                    while "service.other" in await keys(bucket):  # auth makes the bucket equal to its database
+                        await asyncio.sleep(0.02)
         assert "Violation" not in server.log.read_text()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -32,6 +33,9 @@ RETRY_AFTER = 0.5
 
 PATIENCE = 30.0
 """Seconds for publishing everything; listing a bucket never ends when its connection is lost."""
+
+LOOKS = 3
+"""Times that a bucket must seem empty: nats-py takes one for empty whose entries came before it looked for them."""
 
 TIDY_EVERY = 600
 """Seconds between deletions of what has expired."""
@@ -114,10 +118,7 @@ class Publisher:
         self._complete = True  # a connection lost from here on sets it back
         entries, last = await asyncio.to_thread(self._snapshot)
         bucket = await _bucket(stream)
-        try:
-            present = set(await bucket.keys())
-        except NoKeysError:
-            present = set[str]()
+        present = await _keys(bucket)
         for key, entry in entries.items():
             await _publish(stream, key, entry)
         for key in present - entries.keys():
@@ -161,6 +162,14 @@ class Publisher:
                 forget_expired(session)
 
         await asyncio.to_thread(tidy)
+
+
+async def _keys(bucket: KeyValue) -> set[str]:
+    """All that are in the bucket."""
+    for _ in range(LOOKS):
+        with suppress(NoKeysError):
+            return set(await bucket.keys())
+    return set()
 
 
 async def _bucket(stream: JetStreamContext) -> KeyValue:
