@@ -23,7 +23,7 @@ from nats.js.kv import KeyValue
 
 from auth_server import Auth
 from gateways import running_gateway
-from isthmus import bus, policy, subjects
+from isthmus import policy, subjects
 from isthmus.policy import Role
 from servers import NatsServer, nats_server
 from shelf import Shelf, make_worker, served
