@@ -282,3 +282,13 @@ async def test_what_is_given_back_is_no_part_of_the_plan(shop: Shop) -> None:
     plan = (await preview(shop, "update_records", **arguments)).value["preview"]["plan"]
     outcome = await shop.call("update_records", plan=plan, returning=["status"], **arguments)
     assert outcome.value["rows"] == [["sent"]]
+
+
+async def test_a_preview_of_nothing_says_so(shop: Shop) -> None:
+    outcome = await preview(shop, "delete_records", table="orders", filter="id = 99")
+    assert outcome.text == "This call would change nothing: no record is meant."
+    told = outcome.value["preview"]
+    assert told["changes"] == []
+    shop.execute("insert into orders (id, customer_id) values (99, 1)")
+    found = await shop.call("delete_records", table="orders", filter="id = 99", plan=told["plan"])
+    assert (found.error, "record 99 of orders came to it" in found.text) == ("conflict", True)

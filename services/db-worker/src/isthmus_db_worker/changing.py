@@ -79,8 +79,9 @@ class Changed(msgspec.Struct, kw_only=True):
     def text(self) -> str:
         """A sentence, and rows that were asked for."""
         if self.preview is not msgspec.UNSET:
-            told = self.preview
-            left = self._errors()
+            told, left = self.preview, self._errors()
+            if not told.changes and not told.cascades:
+                return "\n".join(["This call would change nothing: no record is meant.", *left])
             return (
                 f"Nothing is changed yet. This call would:\n{told.text()}\n"
                 + "".join(f"{line}\n" for line in left)
