@@ -79,7 +79,7 @@ class Changed(msgspec.Struct, kw_only=True):
     def text(self) -> str:
         """A sentence, and rows that were asked for."""
         if self.preview is not msgspec.UNSET:
-            told, left = self.preview, self._errors()
+            told, left = self.preview, self.left_out()
             if not told.changes and not told.cascades:
                 return "\n".join(["This call would change nothing: no record is meant.", *left])
             return (
@@ -103,9 +103,10 @@ class Changed(msgspec.Struct, kw_only=True):
             lines += [row_text(self.columns), *map(row_text, self.rows)]
         if self.truncated is True:
             lines.append("(the answer is full: more rows were changed than are shown; query_table reads them)")
-        return "\n".join([*lines, *self._errors()])
+        return "\n".join([*lines, *self.left_out()])
 
-    def _errors(self) -> list[str]:
+    def left_out(self) -> list[str]:
+        """A line for each record that is."""
         errors = [] if self.errors is msgspec.UNSET else self.errors
         return [f"left out records[{one.record}]: {one.error}" for one in errors]
 
@@ -164,7 +165,7 @@ async def _approved(call: Call[Database], change: Change, plan: str) -> str:
         assert previewed.preview is not msgspec.UNSET  # noqa: S101  (it is one)
         shown = previewed.preview.plan
         source = call.source.title or call.source.name
-        seen = f"Allow this change in {source}?\n{previewed.preview.text(FORM)}"
+        seen = "\n".join([f"Allow this change in {source}?", previewed.preview.text(FORM), *previewed.left_out()])
     answer = call.ask({APPROVAL: form(seen, Approval)}, shown)[APPROVAL]
     if answer.action != "accept":
         raise NotAllowed("The user did not agree to this change; nothing was changed.")

@@ -64,10 +64,6 @@ class Journal:
         self.entries.append(entry)
         return entry
 
-    def count(self, action: Action, table: str) -> int:
-        """The rows of the table that this was done to."""
-        return sum(e.count for e in self.entries if e.action == action and e.view.table.key == table)
-
     @property
     def marks(self) -> list[tuple[str, Key, bytes]]:
         """All rows as they were, and how many others the database changes by itself."""

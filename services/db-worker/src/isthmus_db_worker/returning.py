@@ -50,7 +50,7 @@ class Returning:
 
 def plan_returning(sight: Sight, names: Sequence[str] | None) -> Returning | None:
     """What the names stand for, as query_table has it. Raises a ToolError, and Unseen."""
-    if names is None:
+    if not names:
         return None
     if not sight.root.readable:
         raise NotAllowed(f"You may not read {sight.root.table.key}, so nothing of it can be returned.")

@@ -8,9 +8,8 @@ from isthmus.errors import NotAllowed, NotFound, near
 from isthmus.grants import Access
 from isthmus.messages import Principal
 from isthmus_db_worker.dialects import Dialect
-from isthmus_db_worker.filter_syntax import FilterError, Operand, read
-from isthmus_db_worker.filters import Condition, Find, compile_filter, compile_rows
-from isthmus_db_worker.parameters import Inputs, Parameters
+from isthmus_db_worker.filter_syntax import FilterError, Operand
+from isthmus_db_worker.filters import Condition, Find, compile_rows
 from isthmus_db_worker.tables import Column, Table
 from isthmus_db_worker.values import JSON_NOUN, TEXT
 
@@ -77,17 +76,6 @@ class View:
                 f"{column.name} is masked: you may neither filter, sort, group or aggregate by it, nor write it."
             )
         return column
-
-    def filter(self, text: str, attributes: dict[str, str]) -> list[Condition]:
-        """The conditions that the caller's filter stands for: it finds no rows that the caller may not read."""
-        if not text.strip():
-            return []
-        if not self.readable:
-            raise NotAllowed(f"You may not read {self.table.key}, so name its records by ids.")
-        given = read(text)
-        parameters = Parameters(Inputs(given.literals, attributes))
-        condition = compile_filter(given, own_columns(self.known, self.dialect), self.dialect, parameters)
-        return [condition] if self.reading is None or self.reading is self.reach else [condition, self.reading]
 
 
 class UnknownColumn(NotFound):
