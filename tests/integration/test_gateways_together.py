@@ -306,6 +306,7 @@ async def test_a_session_outlives_a_restart_of_the_bus(nats: NatsServer) -> None
                 await asyncio.sleep(0.02)
 
 
+@pytest.mark.alone  # it has a second to come back
 async def test_an_owner_that_is_away_for_a_moment_is_waited_for(nats: NatsServer) -> None:
     async with together(nats) as both, session(both, both.gateways[0]) as opened:
         app = both.gateways[0].app
@@ -313,7 +314,7 @@ async def test_an_owner_that_is_away_for_a_moment_is_waited_for(nats: NatsServer
         owner: Hosting = app.state.gateway.hosting
         await owner.leave()
         request = asyncio.create_task(opened.post(both.gateways[1], LIST))
-        done, _ = await asyncio.wait([request], timeout=0.3)
+        done, _ = await asyncio.wait([request], timeout=0.1)
         assert not done
         await owner.open()
         assert (await request).status_code == 200
