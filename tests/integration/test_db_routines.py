@@ -226,7 +226,8 @@ async def test_what_an_author_raises_is_told_and_undone(routines: Shop) -> None:
     before = routines.execute("select count(*) from orders")
     words = {
         "postgresql": 'add_order was not done: An order of 5000 is too large, ask "Ada".',
-        "mariadb": "add_order was not done: An order of that size is too large.",
+        "mariadb": "add_order failed: An order of that size is too large. What it did is undone, but for what it "
+        "committed by itself: look before you call it again.",
     }
     assert await refused(routines, "add_order", 1, 5000, None) == words[routines.engine]
     broken = await refused(routines, "add_order", 999, 1, None)
@@ -265,8 +266,9 @@ async def test_calls_that_may_write_are_put_on_record(routines: Shop) -> None:
     heard = Heard()
     assert "id = " in text_of(await asked(routines, [1, 2, "x"], heard))
     assert heard.written == [Written(object="add_order", action="call")]
-    assert "was not done" in text_of(await asked(routines, [1, 5000, "x"], heard))
-    assert len(heard.written) == 1
+    assert "is too large" in text_of(await asked(routines, [1, 5000, "x"], heard))
+    unknown = [Written(object="add_order", action="call", count=0)]  # it might have committed before it failed
+    assert heard.written[1:] == (unknown if routines.engine == "mariadb" else [])
 
 
 async def test_where_changes_want_a_preview_or_consent_routines_want_consent(routines: Shop) -> None:
@@ -472,6 +474,41 @@ async def test_procedures_with_several_result_sets(routines: Shop) -> None:
     assert first["truncated"]
     assert second["columns"] == ["b", "n", "n_2"]
     assert second["rows"] == [[5, 1, 2]]
+
+
+@on_mariadb
+async def test_a_set_that_is_cut_hides_no_other(routines: Shop) -> None:
+    routines.execute(
+        "create procedure many(out n integer) begin select seq from seq_1_to_300; select seq from seq_1_to_300; "
+        "select 'last'; set n = 3; end"
+    )
+    outcome = await routines.call("call_routine", routine="many", limit=100)
+    assert [len(rows["rows"]) for rows in outcome.value["result_sets"]] == [100, 100, 1]
+    assert outcome.value["output"] == {"n": 3}
+
+
+@on_mariadb
+async def test_what_a_procedure_committed_before_it_failed_is_not_said_to_be_undone(routines: Shop) -> None:
+    routines.execute(
+        "create procedure halves() begin insert into prices values ('half', 'XX', 1); commit; "
+        "signal sqlstate '45000' set message_text = 'no'; end"
+    )
+    told = await refused(routines, "halves")
+    assert told.startswith("halves failed: no. What it did is undone, but for what it committed by itself")
+    assert routines.heard.written == [Written(object="halves", action="call", count=0)]
+    assert routines.execute("select count(*) from prices where item = 'half'") == [(1,)]
+
+
+@on_postgresql
+async def test_a_name_with_a_dot_is_no_way_around_a_grant(routines: Shop) -> None:
+    routines.execute("create function public.\"crm.secret\"() returns integer language sql stable as 'select 1'")
+    routines.schemas, routines.grants = (
+        ("public", "crm"),
+        [Grant(sources=("db.*",), actions=("call",), objects=("crm.*",))],
+    )
+    routines.configured()
+    assert "There is no routine crm.secret" in await refused(routines, "crm.secret")
+    assert await called(routines, "crm.visits") == {"total": 7}
 
 
 @on_mariadb

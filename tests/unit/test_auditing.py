@@ -90,3 +90,25 @@ def test_a_key_of_any_type_is_told(key: Any, told_as: object) -> None:
 def test_what_is_no_report_is_not_taken_for_one(text: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         read({AUDIT_HEADER: text})
+
+
+@pytest.mark.parametrize("key", [float("nan"), float("inf"), "\ud800", 10**300, {(1, 2): 3}, [[1]], "a\u2028b"])
+def test_a_key_that_is_none_becomes_text_and_loses_no_report(key: Any) -> None:
+    trail = Trail()
+    trail.add(Written(object="things", action="create", keys=(key,)))
+    report = read(trail.headers())
+    assert report is not None
+    assert (report.written[0].object, len(report.written[0].keys)) == ("things", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"written":[{"object":"x","action":"y","keys":[' + "[" * 8000 + "]" * 8000 + "]}]}",
+        '{"written":[{"object":"x","action":"y","count":-5}]}',
+        '{"left_out":-1}',
+    ],
+)
+def test_what_no_worker_writes_is_no_report(text: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read({AUDIT_HEADER: text})

@@ -4,8 +4,9 @@ The worker knows what was written, and the gateway who wrote it. Keys travel, th
 """
 
 import json
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, cast
 
 import msgspec
 
@@ -19,8 +20,15 @@ MOST_KEYS = 100
 """Of one Written."""
 MOST_WRITTEN = 100
 """Different objects and actions of one call."""
+LONGEST_INTEGER = 128
+"""Bits of one that stays a number."""
 MOST_BYTES = 16 * 1024
 """Of the header's value."""
+
+
+Part = str | int | float | bool | None
+Key = Part | list[Part]
+"""A primary key; one of several columns is a list."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,10 +38,11 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The table, routine or path."""
     action: str
     """`create`, `update`, `delete`, `upsert`, `call`, or a worker's own word."""
-    count: int = msgspec.field(default_factory=lambda: 1)  # a factory's value is not omitted: events always say it
-    """Of rows, files or whatever the object consists of."""
-    keys: tuple[Any, ...] = ()
-    """Primary keys, any JSON values. Fewer than `count` where they are not known or were too many."""
+    # a factory's value is not omitted: events always say it
+    count: Annotated[int, msgspec.Meta(ge=0)] = msgspec.field(default_factory=lambda: 1)
+    """Of rows, files or whatever the object consists of; 0: it is not known how many."""
+    keys: tuple[Key, ...] = ()
+    """Primary keys. Fewer than `count` where they are not known or were too many."""
     plan: str = ""
     """The id of the plan that was executed, if one was."""
 
@@ -42,7 +51,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that one call has written."""
 
     written: tuple[Written, ...] = ()
-    left_out: int = 0
+    left_out: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Further writes, which did not fit."""
 
 
@@ -91,8 +100,28 @@ def _fitting(written: list[Written], left_out: int) -> str:
 
 
 def _encode(report: Report) -> str:
-    """In ASCII, as headers must be. A key that JSON has no form for becomes its text: the write is done already."""
-    return json.dumps(msgspec.to_builtins(report, enc_hook=str), separators=(",", ":"))
+    """In ASCII, as headers must be. A key that is none becomes its text: the write is done already."""
+    plain = [msgspec.structs.replace(each, keys=tuple(map(_plain, each.keys))) for each in report.written]
+    report = msgspec.structs.replace(report, written=tuple(plain))
+    return json.dumps(msgspec.to_builtins(report), separators=(",", ":"))
+
+
+def _plain(key: object) -> Key:
+    if isinstance(key, list):
+        return [_part(part) for part in cast("list[object]", key)]
+    return _part(key)
+
+
+def _part(value: object) -> Part:
+    if value is None or isinstance(value, bool) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= LONGEST_INTEGER else hex(value)
+    try:
+        value = msgspec.to_builtins(value, enc_hook=str)
+    except (TypeError, ValueError):
+        value = str(value)
+    return (value if isinstance(value, str) else str(value)).encode("utf-8", "replace").decode()
 
 
 def read(headers: dict[str, str]) -> Report | None:

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from isthmus.asking import form
 from isthmus.auditing import Written
-from isthmus.errors import ClientCannot, Conflict, InvalidArguments, NotAllowed, NotFound, near
+from isthmus.errors import ClientCannot, Conflict, InvalidArguments, NotAllowed, NotFound, ToolError, near
 from isthmus.results import TextContent
 from isthmus.tools import Call, Result
 from isthmus_db_worker.changing import APPROVAL, Approval
@@ -24,8 +24,8 @@ MOST = 500
 """Routines in one answer."""
 COMMENT = 300
 """Characters of a comment."""
-SHOWN = 1000
-"""Characters of the arguments, where a user is asked to agree."""
+SHOWN = 4000
+"""Characters that the arguments may have, where a user is asked to agree to them."""
 FRAME = 4096
 """Bytes of an answer that are kept for what surrounds the routines."""
 
@@ -126,13 +126,26 @@ async def call_routine(call: Call[Database], arguments: CallRoutine) -> Called:
         connection.info[SPENT] = True
         engine.call(connection, routine, bound, gathering, read_only=routine.reads)
 
-    with explained(database, call.source.name, routine=routine.key):
-        if routine.reads:
-            await database.runner.look(work, call.left)
-        else:
-            await database.runner.transaction(work, call.left)
-            call.wrote(Written(object=routine.key, action="call"))
+    try:
+        with explained(database, call.source.name, routine=routine.key):
+            if routine.reads:
+                await database.runner.look(work, call.left)
+            else:
+                await database.runner.transaction(work, call.left)
+                call.wrote(Written(object=routine.key, action="call"))
+    except ToolError as error:
+        if routine.reads or routine.kind != "procedure" or not engine.commits:
+            raise
+        call.wrote(Written(object=routine.key, action="call", count=0))
+        raise _by_halves(error) from None
     return gathering.called
+
+
+def _by_halves(error: ToolError) -> ToolError:
+    """The error of a procedure that may have committed a part of its work before it."""
+    kind = Conflict if isinstance(error, Conflict) else type(error)
+    said = error.message.replace("; nothing was changed", "").replace(" was not done: ", " failed: ")
+    return kind(f"{said} What it did is undone, but for what it committed by itself: look before you call it again.")
 
 
 def _ask(call: Call[Database], routine: Routine, given: Given) -> None:
@@ -150,9 +163,13 @@ def _ask(call: Call[Database], routine: Routine, given: Given) -> None:
         )
     arguments = msgspec.json.encode(given).decode()
     asked = hashlib.sha256(f"{routine.signature()} {arguments}".encode()).hexdigest()
-    shown = f"{arguments[:SHOWN]}…" if len(arguments) > SHOWN else arguments
+    if len(arguments) > SHOWN:
+        raise InvalidArguments(
+            f"The user must agree to the arguments, so they may have at most {SHOWN:,} characters, not "
+            f"{len(arguments):,}."
+        )
     source = call.source.title or call.source.name
-    question = form(f"Allow this call in {source}?\n{routine.signature()}\nwith {shown}", Approval)
+    question = form(f"Allow this call in {source}?\n{routine.signature()}\nwith {arguments}", Approval)
     answer = call.ask({APPROVAL: question}, asked)[APPROVAL]
     if call.state != asked:
         raise Conflict("The user was asked about another call; nothing was done.")

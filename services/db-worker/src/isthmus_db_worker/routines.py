@@ -94,10 +94,12 @@ Routines = dict[str, tuple[Routine, ...]]
 
 
 def by_key(routines: Iterable[Routine]) -> Routines:
-    """All that have one key together."""
+    """All that have one key together. One whose own name has a dot is left out: it reads like one of another schema,
+    for which other grants may hold."""
     found: dict[str, list[Routine]] = {}
     for routine in sorted(routines, key=lambda r: (r.key, len(r.parameters))):
-        found.setdefault(routine.key, []).append(routine)
+        if "." not in routine.name:
+            found.setdefault(routine.key, []).append(routine)
     return {key: tuple(those) for key, those in found.items()}
 
 
@@ -121,6 +123,9 @@ def _is_open(grant: Grant) -> bool:
 
 class RoutineEngine(Protocol):
     """What an engine does with routines."""
+
+    commits: bool
+    """Whether a procedure may commit by itself what it has done so far."""
 
     def read(self, inspector: Inspector, schemas: Mapping[str, str]) -> list[Routine]:
         """Those of the schemas, by name → what stands before the names of its routines in their keys."""

@@ -229,7 +229,7 @@ class Inbox:
 def _tell(headers: dict[str, str], on_report: OnReport) -> None:
     try:
         report = auditing.read(headers)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         logger.warning("a worker's report of what it has written cannot be read")
     else:
         if report is not None:

@@ -126,8 +126,10 @@ async def logged(claims: Claims, audit: Audit) -> AsyncGenerator[Called]:
         called.outcome = "cancelled"
         raise
     finally:
-        called.write()
-        logs.current_call.reset(token)
+        try:
+            called.write()
+        finally:
+            logs.current_call.reset(token)
 
 
 class Relay:

@@ -85,6 +85,8 @@ def _write_assignment(element: Assignment, compiler: SQLCompiler, **options: Any
 class MariadbRoutines:
     """What MariaDB and MySQL do with routines."""
 
+    commits = True
+
     def __init__(self, dialect: Dialect, type_of: Callable[[Mapping[str, type[Any]], str], TypeEngine[Any]]) -> None:
         """`type_of` reads a type as the server writes it, by the names of those that are known."""
         self._dialect = dialect
@@ -167,7 +169,10 @@ class MariadbRoutines:
                 if cursor.description:
                     names = unique_names(str(column[0]) for column in cursor.description)
                     presents = [_PRESENTS.get(cast("int", column[1]), present) for column in cursor.description]
-                    gathering.add(names, presents, _rows(cast("SSCursor", cursor)))
+                    rows = _rows(cast("SSCursor", cursor))
+                    gathering.add(names, presents, rows)
+                    for _ in rows:  # the driver learns of a next set behind the last row of this one
+                        pass
                 more = cast("SSCursor", cursor).nextset()
 
 

@@ -200,6 +200,8 @@ class Types:
 class PostgresqlRoutines:
     """What PostgreSQL does with routines."""
 
+    commits = False
+
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
