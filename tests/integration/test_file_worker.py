@@ -108,7 +108,16 @@ async def test_stores_come_from_the_file_and_the_environment(nats: NatsServer, t
         }
         assert tools == {
             "shared": ["list_files", "read_file"],
-            "drafts": ["create_folder", "delete_file", "list_files", "read_file", "write_file"],
+            "drafts": [
+                "copy_file",
+                "create_folder",
+                "delete_file",
+                "edit_file",
+                "list_files",
+                "move_file",
+                "read_file",
+                "write_file",
+            ],
         }
         listed = await caller.call("shared", "list_files", store="shared", recursive=True, pattern="*.csv")
         assert [entry["path"] for entry in listed["structuredContent"]["entries"]] == ["reports/monthly-sales.csv"]
@@ -131,7 +140,10 @@ async def test_the_definitions_tell_a_model_what_to_send(nats: NatsServer, tmp_p
         "list_files": ("files:read", True),
         "read_file": ("files:read", True),
         "write_file": ("files:write", False),
+        "copy_file": ("files:write", False),
         "create_folder": ("files:write", False),
+        "edit_file": ("files:write", False),
+        "move_file": ("files:write", False),
         "delete_file": ("files:write", False),
     }
     assert tools["delete_file"]["annotations"]["destructiveHint"] is True
@@ -145,7 +157,8 @@ async def test_a_file_goes_over_the_bus_and_back(nats: NatsServer, tmp_path: Pat
     async with file_worker(nats, ISTHMUS_FILES=files) as caller:
         content = base64.b64encode(data).decode()
         written = await caller.call("drafts", "write_file", path="in/a.bin", content=content, encoding="base64")
-        assert written["structuredContent"] == {"path": "in/a.bin", "size": 4_000_000, "created": True}
+        assert written["structuredContent"].pop("etag")
+        assert written["structuredContent"] == {"path": "in/a.bin", "size": 4_000_000, "done": "created"}
         assert (tmp_path / "drafts/in/a.bin").read_bytes() == data
         part = await caller.call("drafts", "read_file", path="in/a.bin", encoding="base64", offset=3_900_000)
         assert base64.b64decode(part["structuredContent"]["content"]) == data[3_900_000:]
