@@ -39,6 +39,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_files": {},
     "read_file": {"path": "a.txt"},
     "write_file": {"path": "a.txt", "content": "x", "mode": "overwrite"},
+    "edit_file": {"path": "a.txt", "edits": [{"old": "a", "new": "b"}]},
+    "copy_file": {"path": "a.txt", "to_path": "b.txt"},
+    "move_file": {"path": "a.txt", "to_path": "b.txt"},
     "create_folder": {"path": "a"},
     "delete_file": {"path": "a.txt"},
 }

@@ -95,6 +95,10 @@ class Folder:
                 if not stat.S_ISREG(status.st_mode):
                     raise FileNotFoundError
                 yield OpenLocalFile(descriptor, status_of(status))
+                now = os.fstat(descriptor)
+                # What only grew was added to, as logs are, and what was read of it is right.
+                if now.st_size <= status.st_size and now.st_mtime_ns != status.st_mtime_ns:
+                    raise Conflict(f"{show(names)} was changed by another while it was read; read it again.")
             finally:
                 os.close(descriptor)
 
@@ -171,7 +175,15 @@ class Folder:
             self._check_free(to)
             begin()
             with self.open_folder(to[:-1], make=True) as target, self.explained(to):
-                take_name(source, names[-1], target, to[-1], is_folder=is_folder)
+                try:
+                    take_name(source, names[-1], target, to[-1], is_folder=is_folder)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    raise Conflict(
+                        f"{show(to)} is on another disk, where {show(names)} cannot be moved; copy it and delete the "
+                        "original."
+                    ) from None
                 settle(target)
             settle(source)
 
