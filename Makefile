@@ -2,14 +2,17 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test test-compose check format bench bench-worker bench-writes soak soak-failures storm tools-table fuzz tokens
+.PHONY: up test slow test-compose check format bench bench-worker bench-writes soak soak-failures storm tools-table fuzz tokens
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
 
 test: $(UV)  ## All tests
-	$(RUN) pytest -n auto -m "not compose and not alone" $(ARGS)
-	$(RUN) pytest -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of these
+	$(RUN) pytest -n auto -m "not compose and not alone and not slow" $(ARGS)
+	$(RUN) pytest -m "alone and not slow" $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of these
+
+slow: $(UV)  ## A million files, an index of 100,000, and what readers need of memory
+	$(RUN) pytest -m slow -rP $(ARGS)
 
 test-compose: $(UV)  ## compose.yaml on a Docker engine: builds, starts, scales, kills
 	$(RUN) pytest -m compose tests/e2e/compose $(ARGS)

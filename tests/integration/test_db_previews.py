@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from databases import Outcome, Shop
+from isthmus import plans
 from isthmus.grants import EVERYTHING, Grant
 from isthmus.messages import Principal
-from isthmus_db_worker import plans
 
 pytest_plugins = ["database_fixtures"]
 

@@ -39,6 +39,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_files": {},
     "read_file": {"path": "a.txt"},
     "write_file": {"path": "a.txt", "content": "x", "mode": "overwrite"},
+    "edit_file": {"path": "a.txt", "edits": [{"old": "a", "new": "b"}]},
+    "copy_file": {"path": "a.txt", "to_path": "b.txt"},
+    "move_file": {"path": "a.txt", "to_path": "b.txt"},
     "create_folder": {"path": "a"},
     "delete_file": {"path": "a.txt"},
 }
@@ -58,9 +61,9 @@ async def test_of_many_that_create_one_file_at_once_one_does_where_conditions_ar
 async def test_a_folder_is_made_with_a_marker_that_is_never_shown_as_a_file(moto: Endpoint) -> None:
     place = moto.bucket("some/where/")
     store = Store.at(place)
-    assert await store.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "created": True}
-    assert await store.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "created": False}
-    assert await store.ask("create_folder", path="") == {"path": "", "created": False}
+    assert await store.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "done": "created"}
+    assert await store.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "done": "nothing"}
+    assert await store.ask("create_folder", path="") == {"path": "", "done": "nothing"}
     assert place.paths() == ["x/y/z/"]
     assert await store.listed(recursive=True) == ["x/", "x/y/", "x/y/z/"]
     assert await store.listed(path="x/y/z") == []
@@ -81,7 +84,7 @@ async def test_where_markers_are_not_kept_an_empty_folder_is_refused_and_nothing
         )
         assert store.tree() == {}
     await store.ask("write_file", path="x/y/a.txt", content="x")
-    assert await store.ask("create_folder", path="x/y") == {"path": "x/y", "created": False}
+    assert await store.ask("create_folder", path="x/y") == {"path": "x/y", "done": "nothing"}
 
 
 async def test_a_folder_or_a_file_is_never_replaced_by_the_other(place: Place) -> None:

@@ -1,89 +1,22 @@
 """The file worker as a process on a real bus: configuration, definitions, calls, deadlines and leaving."""
 
-import asyncio
 import base64
-import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from buckets import Endpoint
-from isthmus import bus, subjects
+from file_caller import file_worker, stores
+from isthmus import subjects
 from isthmus.demo import files as demo
-from isthmus.grants import EVERYTHING, Grant, Granted
-from isthmus.messages import FRAME_HEADER, TIMEOUT_HEADER, VERSION_HEADER, Envelope, Principal
+from isthmus.grants import Grant
 from servers import NatsServer
 
 pytest_plugins = ["store_fixtures"]
-
-
-@dataclass
-class Caller:
-    """A gateway, as small as can be, with a file worker of its own."""
-
-    client: Client
-    process: subprocess.Popen[bytes]
-    joined_after: float
-    """Seconds from the start of the process until its sources could be called."""
-    messages: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue[Msg])
-
-    async def ask(self, subject: str) -> dict[str, Any]:
-        await self.client.publish(subject, reply="_INBOX_gateway.srv.test")
-        return json.loads((await asyncio.wait_for(self.messages.get(), 5)).data)
-
-    async def call(
-        self, source: str, tool: str, *, grant: Grant = EVERYTHING, milliseconds: int = 5000, **arguments: object
-    ) -> dict[str, Any]:
-        raw = msgspec.Raw(json.dumps(arguments).encode())
-        granted = {f"file.{source}": Granted.of([grant])}
-        await self.client.publish(
-            subjects.call("file", source, tool),
-            msgspec.json.encode(Envelope("c1", Principal("u", "c", "default"), granted, raw)),
-            reply="_INBOX_gateway.file.test.c1",
-            headers={VERSION_HEADER: "1", TIMEOUT_HEADER: str(milliseconds)},
-        )
-        while True:
-            message = await asyncio.wait_for(self.messages.get(), 10)
-            if FRAME_HEADER not in (message.headers or {}):
-                return json.loads(message.data)
-
-
-@asynccontextmanager
-async def file_worker(nats: NatsServer, **environment: str) -> AsyncGenerator[Caller]:
-    client = await bus.connect(nats.settings("gateway"), "gateway")
-    joined = await client.subscribe(subjects.CATALOG_CHANGED)
-    await client.flush()
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "isthmus_file_worker"],
-        env={**os.environ, **nats.environment("file_worker"), **environment},
-    )
-    try:
-        await joined.next_msg(10)
-        caller = Caller(client, process, time.monotonic() - began)
-        await client.subscribe("_INBOX_gateway.file.test.*", cb=caller.messages.put)
-        await client.subscribe("_INBOX_gateway.srv.test", cb=caller.messages.put)
-        await client.flush()
-        yield caller
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 10)
-        await client.close()
-
-
-def stores(**folders: dict[str, Any]) -> str:
-    return json.dumps(folders)
 
 
 async def test_stores_come_from_the_file_and_the_environment(nats: NatsServer, tmp_path: Path) -> None:
@@ -108,7 +41,16 @@ async def test_stores_come_from_the_file_and_the_environment(nats: NatsServer, t
         }
         assert tools == {
             "shared": ["list_files", "read_file"],
-            "drafts": ["create_folder", "delete_file", "list_files", "read_file", "write_file"],
+            "drafts": [
+                "copy_file",
+                "create_folder",
+                "delete_file",
+                "edit_file",
+                "list_files",
+                "move_file",
+                "read_file",
+                "write_file",
+            ],
         }
         listed = await caller.call("shared", "list_files", store="shared", recursive=True, pattern="*.csv")
         assert [entry["path"] for entry in listed["structuredContent"]["entries"]] == ["reports/monthly-sales.csv"]
@@ -131,7 +73,10 @@ async def test_the_definitions_tell_a_model_what_to_send(nats: NatsServer, tmp_p
         "list_files": ("files:read", True),
         "read_file": ("files:read", True),
         "write_file": ("files:write", False),
+        "copy_file": ("files:write", False),
         "create_folder": ("files:write", False),
+        "edit_file": ("files:write", False),
+        "move_file": ("files:write", False),
         "delete_file": ("files:write", False),
     }
     assert tools["delete_file"]["annotations"]["destructiveHint"] is True
@@ -145,7 +90,8 @@ async def test_a_file_goes_over_the_bus_and_back(nats: NatsServer, tmp_path: Pat
     async with file_worker(nats, ISTHMUS_FILES=files) as caller:
         content = base64.b64encode(data).decode()
         written = await caller.call("drafts", "write_file", path="in/a.bin", content=content, encoding="base64")
-        assert written["structuredContent"] == {"path": "in/a.bin", "size": 4_000_000, "created": True}
+        assert written["structuredContent"].pop("etag")
+        assert written["structuredContent"] == {"path": "in/a.bin", "size": 4_000_000, "done": "created"}
         assert (tmp_path / "drafts/in/a.bin").read_bytes() == data
         part = await caller.call("drafts", "read_file", path="in/a.bin", encoding="base64", offset=3_900_000)
         assert base64.b64decode(part["structuredContent"]["content"]) == data[3_900_000:]

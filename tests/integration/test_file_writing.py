@@ -31,7 +31,8 @@ def local(folder: FolderPlace) -> Store:
 async def test_a_new_file_is_written_with_the_folders_above_it(store: Store) -> None:
     result = await store.call("write_file", path="notes/2026/ü.md", content="Grüße\n")
     assert result["content"][0]["text"] == "Created notes/2026/ü.md, 8 bytes."
-    assert result["structuredContent"] == {"path": "notes/2026/ü.md", "size": 8, "created": True}
+    assert result["structuredContent"].pop("etag")
+    assert result["structuredContent"] == {"path": "notes/2026/ü.md", "done": "created", "size": 8}
     assert store.tree() == {
         "a.txt": b"old",
         "notes": None,
@@ -56,7 +57,7 @@ async def test_a_file_that_is_there_is_only_replaced_on_request(store: Store) ->
         'a.txt is there already; mode "overwrite" would replace it.',
     )
     assert store.tree() == {"a.txt": b"old"}
-    assert (await store.ask("write_file", path="a.txt", content="new", mode="overwrite"))["created"] is False
+    assert (await store.ask("write_file", path="a.txt", content="new", mode="overwrite"))["done"] == "replaced"
     assert store.tree() == {"a.txt": b"new"}
 
 
@@ -113,9 +114,9 @@ async def test_where_there_are_no_hard_links_a_name_is_taken_only_once(local: St
     fill(local.root, {"one": "1", "two": "2"})
     folder = os.open(local.root, os.O_RDONLY)
     try:
-        placing.publish_without_links(folder, "one", "new")
+        placing.take_name_without_links(folder, "one", folder, "new")
         with pytest.raises(FileExistsError):
-            placing.publish_without_links(folder, "two", "new")
+            placing.take_name_without_links(folder, "two", folder, "new")
     finally:
         os.close(folder)
     assert local.tree() == {"a.txt": b"old", "new": b"1", "two": b"2"}
@@ -167,7 +168,7 @@ async def test_half_a_surrogate_pair_is_no_text(store: Store) -> None:
 
 async def test_creating_takes_the_right_to_create_and_replacing_the_right_to_update(store: Store) -> None:
     creator = store.granted("in/**", "*.txt", actions=("create",))
-    assert (await creator.ask("write_file", path="in/new.txt", content="x"))["created"] is True
+    assert (await creator.ask("write_file", path="in/new.txt", content="x"))["done"] == "created"
     assert await creator.refused("write_file", path="out/new.txt", content="x") == (
         "not_allowed",
         "You may not create out/new.txt.",
@@ -177,7 +178,7 @@ async def test_creating_takes_the_right_to_create_and_replacing_the_right_to_upd
         "You may not change a.txt, which is there already.",
     )
     editor = store.granted("drafts/**", actions=("create",)).also("a.txt", "b.txt", actions=("update",))
-    assert (await editor.ask("write_file", path="a.txt", content="x", mode="overwrite"))["created"] is False
+    assert (await editor.ask("write_file", path="a.txt", content="x", mode="overwrite"))["done"] == "replaced"
     assert await editor.refused("write_file", path="b.txt", content="x", mode="overwrite") == (
         "not_allowed",
         "You may not create b.txt, and it is not there.",
@@ -186,17 +187,17 @@ async def test_creating_takes_the_right_to_create_and_replacing_the_right_to_upd
 
 
 async def test_making_a_folder_twice_is_making_it_once(local: Store) -> None:
-    assert await local.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "created": True}
-    assert await local.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "created": False}
-    assert await local.ask("create_folder", path="") == {"path": "", "created": False}
+    assert await local.ask("create_folder", path="x/y/z") == {"path": "x/y/z", "done": "created"}
+    assert await local.ask("create_folder", path="x/y/z/") == {"path": "x/y/z", "done": "nothing"}
+    assert await local.ask("create_folder", path="") == {"path": "", "done": "nothing"}
     assert (await local.refused("create_folder", path="a.txt"))[0] == "conflict"
     assert (await local.refused("create_folder", path="a.txt/b"))[0] == "conflict"
 
 
 async def test_a_folder_is_made_only_where_something_may_be_created(local: Store) -> None:
     caller = local.granted("in/**", actions=("create",))
-    assert (await caller.ask("create_folder", path="in"))["created"] is True
-    assert (await caller.ask("create_folder", path="in/deep"))["created"] is True
+    assert (await caller.ask("create_folder", path="in"))["done"] == "created"
+    assert (await caller.ask("create_folder", path="in/deep"))["done"] == "created"
     assert await caller.refused("create_folder", path="out") == ("not_allowed", "You may not create out.")
 
 

@@ -22,6 +22,7 @@ from isthmus.messages import (
     Envelope,
     Principal,
 )
+from isthmus.tools import Source, Updated
 from servers import NatsServer
 from shelf import Shelf, make_worker, served
 
@@ -259,3 +260,32 @@ async def test_a_heartbeat_shows_that_a_worker_is_on_the_bus(nats: NatsServer, t
         nats.start()
         await until(beating=True)
     assert not await beats()
+
+
+async def test_what_goes_on_beside_the_calls_of_a_source_lasts_as_long_as_the_source(nats: NatsServer) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def beside(updated: Updated) -> None:
+        try:
+            began.set()
+            while True:
+                await updated("shelf://news")
+                await asyncio.sleep(0.05)
+        finally:
+            ended.set()
+
+    async def fails(updated: Updated) -> None:
+        raise RuntimeError
+
+    worker = make_worker(Shelf())
+    worker.add(Source("busy", Shelf(), engine="shelf", target="shelf:busy", background=beside))
+    worker.add(Source("failing", Shelf(), engine="shelf", target="shelf:failing", background=fails))
+    client = await bus.connect(nats.settings("gateway"), "gateway")
+    news = await client.subscribe(subjects.updated("db", "busy"))
+    await client.flush()
+    async with served(worker, nats), Caller.connected(nats) as caller:
+        await asyncio.wait_for(began.wait(), 5)
+        assert (await news.next_msg(5)).data == b"shelf://news"
+        assert (await caller.call("say", {"words": "hello"}, source="failing"))["isError"] is False
+    assert ended.is_set()
+    await client.close()

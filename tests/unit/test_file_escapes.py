@@ -40,7 +40,14 @@ async def try_everything(store: Store, path: str) -> list[dict[str, Any]]:
         await store.call("read_file", path=path),
         await store.call("read_file", path=path, encoding="base64"),
         await store.call("write_file", path=path, content="overwritten", mode="overwrite"),
+        await store.call("write_file", path=path, content="appended", mode="append"),
+        await store.call("edit_file", path=path, edits=[{"old": "secret", "new": "edited"}]),
         await store.call("create_folder", path=path),
+        await store.call("copy_file", path=path, to_path="copied", recursive=True),
+        await store.call("copy_file", path="b.txt", to_path=path),
+        await store.call("move_file", path=path, to_path="moved", recursive=True),
+        await store.call("move_file", path="moved", to_path=path, recursive=True),
+        await store.call("delete_file", path=path, recursive=True, preview=True),
         await store.call("delete_file", path=path, recursive=True),
     ]
 
@@ -64,6 +71,24 @@ async def try_everything(store: Store, path: str) -> list[dict[str, Any]]:
         "inside/out\0/secret.txt",
         "%2e%2e/outside/secret.txt/x",
         "file:///etc/passwd",
+        "\N{TWO DOT LEADER}/outside/secret.txt",
+        "\N{FULLWIDTH FULL STOP}\N{FULLWIDTH FULL STOP}/outside/secret.txt",
+        "..\N{FULLWIDTH SOLIDUS}outside\N{FULLWIDTH SOLIDUS}secret.txt",
+        "..\N{DIVISION SLASH}outside\N{DIVISION SLASH}secret.txt",
+        "..\N{FULLWIDTH REVERSE SOLIDUS}outside\N{FULLWIDTH REVERSE SOLIDUS}secret.txt",
+        ".\u200b./outside/secret.txt",
+        "inside/o\u0075\u0301t/secret.txt",
+        "..%c0%afoutside%c0%afsecret.txt",
+        "inside//out/secret.txt",
+        "inside/./out/secret.txt",
+        "~/secret.txt",
+        "$HOME/secret.txt",
+        "CON",
+        "inside/out::$DATA",
+        "\\\\server\\share\\secret.txt",
+        "inside/out\u2028/secret.txt",
+        "/proc/self/root/etc/passwd",
+        "inside/out/../out/secret.txt",
     ],
 )
 async def test_no_spelling_of_a_path_leads_out(store: Store, path: str) -> None:
@@ -122,6 +147,9 @@ async def test_a_folder_swapped_for_a_link_at_the_worst_moment_leads_nowhere(sto
             seen.add(result["content"][0]["text"].split(".")[0])
             await caller.call("write_file", path="swap/secret.txt", content="harmless", mode="overwrite")
             await caller.call("list_files", path="swap")
+            await caller.call("write_file", path="swap/secret.txt", content="", mode="append")
+            await caller.call("edit_file", path="swap/secret.txt", edits=[{"old": "harmless", "new": "harmless"}])
+            await caller.call("move_file", path="b.txt", to_path=f"swap/none{n}")
             await caller.call("delete_file", path=f"swap/none{n}")
     assert SECRET not in seen
     assert "harmless" in seen
@@ -158,6 +186,9 @@ async def test_a_store_without_its_folder_says_so_and_comes_back(tmp_path: Path)
         "read_file": {"path": "a.txt"},
         "write_file": {"path": "a.txt", "content": "x"},
         "create_folder": {"path": "a"},
+        "edit_file": {"path": "a.txt", "edits": [{"old": "a", "new": "b"}]},
+        "copy_file": {"path": "a.txt", "to_path": "b.txt"},
+        "move_file": {"path": "a.txt", "to_path": "b.txt"},
         "delete_file": {"path": "a.txt"},
     }.items():
         assert await store.refused(tool, **arguments) == (

@@ -15,7 +15,7 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     sources: tuple[str, ...]
     """Globs over `<kind>.<source>`, such as `db.*` or `file.reports`."""
     actions: tuple[str, ...]
-    """Of `read create update delete call sql`, `use` for another kind of worker, or `*` for all of them."""
+    """Of `read create update delete call sql share`, `use` for another kind of worker, or `*` for all of them."""
     objects: tuple[str, ...] = ("**",)
     """Globs over tables (`orders`, `crm.*`) or over paths without a leading slash (`public/**`)."""
     hidden: tuple[str, ...] = ()

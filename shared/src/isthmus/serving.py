@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -20,7 +20,7 @@ from isthmus.errors import (
 )
 from isthmus.running import RunningCalls
 from isthmus.settings import BusSettings
-from isthmus.tools import Source, Toolbox
+from isthmus.tools import Source, Toolbox, Updated
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ class ServingWorker(Generic[T]):
         self.others: list[Subscription] = []
         self.digests: set[str] = set()
         self.retiring: dict[asyncio.Task[None], Endpoint] = {}
+        self.background: dict[str, asyncio.Task[None]] = {}
 
     async def join(self) -> None:
         """Subscribes to everything, then says so."""
@@ -127,6 +128,7 @@ class ServingWorker(Generic[T]):
         if not gone and not new:
             return
         endpoints = {name: self.service.endpoints[name] for name in gone}
+        await _end([self.background.pop(name) for name in gone if name in self.background], within=0)
         self.toolbox.sources.clear()
         self.toolbox.sources.update(wanted)
         for source in new:
@@ -162,6 +164,7 @@ class ServingWorker(Generic[T]):
         self.joined = False
         endpoints = list(self.service.endpoints.values())
         self.service.endpoints.clear()
+        await _end(list(self.background.values()), within=0)
         leaving = asyncio.create_task(self._leave(endpoints))
         while self.client.is_connected and not leaving.done():
             await asyncio.wait([leaving], timeout=TICK)
@@ -205,6 +208,20 @@ class ServingWorker(Generic[T]):
 
         endpoint.subscription = await self.client.subscribe(endpoint.subject, queue=endpoint.name, cb=on_call)
         self.service.endpoints[source.name] = endpoint
+        if source.background is not None:
+            self.background[source.name] = asyncio.create_task(self._beside(source, source.background))
+
+    async def _beside(self, source: Source[T], background: Callable[[Updated], Awaitable[None]]) -> None:
+        """What a source does in the background; its failure is no reason to stop serving."""
+
+        async def updated(uri: str) -> None:
+            with contextlib.suppress(NatsError):  # news for which there is no bus now is old when there is one
+                await self.client.publish(subjects.updated(self.toolbox.kind, source.name), uri.encode())
+
+        try:
+            await background(updated)
+        except Exception:
+            logger.exception("what %s does in the background failed", source.name)
 
     async def _retire(self, endpoint: Endpoint, source: Source[T]) -> None:
         if endpoint.subscription is not None:

@@ -21,6 +21,9 @@ T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
 D = TypeVar("D", bound=Definition)
 
+Updated = Callable[[str], Awaitable[None]]
+"""Tells the clients that follow a resource, by its URI, that it changed."""
+
 
 @dataclass(frozen=True)
 class Source(Generic[T]):
@@ -40,6 +43,8 @@ class Source(Generic[T]):
     """Calls at a time."""
     tools: "Mapping[str, Tool[T]]" = field(default_factory=dict[str, "Tool[T]"], kw_only=True)
     """Those that this source alone has, by name, beside the worker's."""
+    background: "Callable[[Updated], Awaitable[None]] | None" = field(default=None, kw_only=True)
+    """What goes on beside the calls, from when the source is served until it is not; it is cancelled then."""
     close: Callable[[], None] = field(default=lambda: None, kw_only=True)
     """Gives up what the handle holds, once the last call has ended; it may block."""
 

@@ -6,12 +6,11 @@ from typing import Annotated
 import msgspec
 from sqlalchemy.engine import Connection
 
-from isthmus.asking import form
 from isthmus.auditing import Written
 from isthmus.errors import ClientCannot, Conflict, InvalidArguments, NotAllowed, NotFound, ToolError, near
+from isthmus.plans import user_agrees
 from isthmus.results import TextContent
 from isthmus.tools import Call, Result
-from isthmus_db_worker.changing import APPROVAL, Approval
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import SPENT
 from isthmus_db_worker.failures import explained
@@ -169,11 +168,10 @@ def _ask(call: Call[Database], routine: Routine, given: Given) -> None:
             f"{len(arguments):,}."
         )
     source = call.source.title or call.source.name
-    question = form(f"Allow this call in {source}?\n{routine.signature()}\nwith {arguments}", Approval)
-    answer = call.ask({APPROVAL: question}, asked)[APPROVAL]
+    agrees = user_agrees(call, f"Allow this call in {source}?\n{routine.signature()}\nwith {arguments}", asked)
     if call.state != asked:
         raise Conflict("The user was asked about another call; nothing was done.")
-    if answer.action != "accept":
+    if not agrees:
         raise NotAllowed("The user did not agree to this call; nothing was done.")
 
 

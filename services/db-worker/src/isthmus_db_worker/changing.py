@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy.engine import Connection
 
-from isthmus.asking import form
 from isthmus.auditing import MOST_KEYS, Written
-from isthmus.errors import Conflict, InvalidArguments, NotAllowed
+from isthmus.errors import Conflict, InvalidArguments
+from isthmus.plans import FORM, SECONDS, Shown, agree, id_of
 from isthmus.tools import Call
 from isthmus_db_worker.database import Database
 from isthmus_db_worker.dialects import Failure
 from isthmus_db_worker.failures import Misfit, Violation, about_record
 from isthmus_db_worker.journal import Journal, note_after
-from isthmus_db_worker.plans import SECONDS, Statement, check_plan, id_of, make_plan
+from isthmus_db_worker.plans import Statement, check_plan, make_plan
 from isthmus_db_worker.previews import Preview, preview_of
 from isthmus_db_worker.returning import Returning
 from isthmus_db_worker.rows import row_text
@@ -25,11 +25,6 @@ from isthmus_db_worker.tables import Column, ForeignKey, Table
 from isthmus_db_worker.transactions import transact
 from isthmus_db_worker.values import JsonValue
 from isthmus_db_worker.views import View
-
-APPROVAL = "approval"
-"""The key of the question."""
-FORM = 4000
-"""Characters of a preview in a form."""
 
 
 class Write(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -40,9 +35,9 @@ class Write(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     returning: tuple[str, ...] | None = None
     """Columns to return."""
     preview: bool = False
-    """Only show what would change, and give a plan."""
+    """Only show what would change."""
     plan: str = ""
-    """Of a preview: do exactly that."""
+    """Of a preview, to do just that."""
     database: str | None = None
     """The database."""
 
@@ -111,10 +106,6 @@ class Changed(msgspec.Struct, kw_only=True):
         return [f"left out records[{one.record}]: {one.error}" for one in errors]
 
 
-class Approval(msgspec.Struct):
-    """Nothing to fill in: the user agrees, or does not."""
-
-
 @dataclass(frozen=True)
 class Change:
     """A change as it was planned; running it changes nothing of it, so that it can be run again."""
@@ -142,40 +133,19 @@ class _Undone(Exception):
 
 async def carry_out(call: Call[Database], given: Write, change: Change) -> Changed:
     """Does the change as the source wants it done. Raises ToolErrors."""
-    mode, plan = call.source.handle.writes, given.plan
-    if given.preview and plan:
-        raise InvalidArguments("Give preview or plan, not both.")
-    if plan:
-        check_plan(call, change.statement, plan)
-    if given.preview or (mode == "preview" and not plan):
-        return await _preview(call, change)
-    if mode == "confirm":
-        if call.client.elicitation:
-            plan = await _approved(call, change, plan)
-        elif not plan:
-            return await _preview(call, change)
-    return _answer(call.source.handle, change, await _run(call, change, plan))
+    if given.plan:
+        check_plan(call, change.statement, given.plan)
 
+    async def show(plan: str) -> Shown[Changed]:
+        journal = await _run(call, change, plan, undo=True)
+        preview = preview_of(journal, make_plan(call, change.statement, journal), SECONDS)
+        changed = Changed(preview=preview, errors=_errors(journal))
+        return Shown(changed, preview.plan, "\n".join([preview.text(FORM), *changed.left_out()]))
 
-async def _approved(call: Call[Database], change: Change, plan: str) -> str:
-    """The plan of what the user has seen and agreed to. Raises NotAllowed."""
-    shown, seen = call.state, "Go on with the change?"
-    if not shown:
-        previewed = await _preview(call, change, plan)
-        assert previewed.preview is not msgspec.UNSET  # noqa: S101  (it is one)
-        shown = previewed.preview.plan
-        source = call.source.title or call.source.name
-        seen = "\n".join([f"Allow this change in {source}?", previewed.preview.text(FORM), *previewed.left_out()])
-    answer = call.ask({APPROVAL: form(seen, Approval)}, shown)[APPROVAL]
-    if answer.action != "accept":
-        raise NotAllowed("The user did not agree to this change; nothing was changed.")
-    return shown
-
-
-async def _preview(call: Call[Database], change: Change, plan: str = "") -> Changed:
-    journal = await _run(call, change, plan, undo=True)
-    made = make_plan(call, change.statement, journal)
-    return Changed(preview=preview_of(journal, made, SECONDS), errors=_errors(journal))
+    agreed = await agree(call, call.source.handle.writes, show, preview=given.preview, plan=given.plan)
+    if isinstance(agreed, Changed):
+        return agreed
+    return _answer(call.source.handle, change, await _run(call, change, agreed))
 
 
 async def _run(call: Call[Database], change: Change, plan: str, *, undo: bool = False) -> Journal:

@@ -5,10 +5,11 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Self
 
 from sqlalchemy.engine import URL
 
+from isthmus.plans import Writes
 from isthmus_db_worker.catalog import Catalog
 from isthmus_db_worker.dialects import Dialect, dialect_of
 from isthmus_db_worker.meanings import Meanings
@@ -17,8 +18,6 @@ from isthmus_db_worker.rows import BUDGET
 from isthmus_db_worker.runner import ThreadRunner
 from isthmus_db_worker.sqlite_runner import SqliteRunner
 from isthmus_db_worker.views import View
-
-Writes = Literal["direct", "preview", "confirm"]
 
 VIEWS, PLANS = 1000, 500
 """How many of each are kept."""

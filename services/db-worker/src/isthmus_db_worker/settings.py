@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from isthmus.errors import ConfigurationError
+from isthmus.plans import Writes
 from isthmus_db_worker.semantics import TableSemantics
 from isthmus_db_worker.values import JsonValue
 
@@ -65,7 +66,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """What is in it; models choose a source by this."""
     title: str = ""
     access: Literal["read-only", "read-write"] = "read-only"
-    writes: Literal["direct", "preview", "confirm"] = "direct"
+    writes: Writes = "direct"
     """How records are changed: at once; only with the plan of a preview; or after the user agreed."""
     schemas: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
     """The schemas whose tables are served; none named: the connection's default schema."""

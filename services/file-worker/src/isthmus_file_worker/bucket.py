@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from isthmus.errors import Conflict, InvalidArguments, NotFound, ToolError
+from isthmus.errors import Conflict, InvalidArguments, NotFound, TooLarge, ToolError
+from isthmus.plans import Writes
 from isthmus_file_worker import threads
 from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.paths import DEPTH, Names, can_be_named, show
-from isthmus_file_worker.s3 import PAGE, Client, Item, Piece
-from isthmus_file_worker.store import Existing, Selection, Status
+from isthmus_file_worker.s3 import NEW, PAGE, Client, Item, Piece, same
+from isthmus_file_worker.store import Content, Existing, Found, Look, Placed, Selection, Status
 from isthmus_file_worker.threads import Stop
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ FIRST = 64 * 1024
 """Bytes that are fetched when a file is opened: enough to tell what it is, and often all of it."""
 LARGEST = 4 * 1024 * 1024
 """Bytes that are fetched, and kept, at a time."""
+MOST = 10_000
+"""Objects that are copied or moved in one call."""
 LAST = "\U0010ffff"
 """No name comes after this."""
 
@@ -38,7 +41,7 @@ class OpenObject:
     """An object, of which the beginning is here."""
 
     def __init__(self, client: Client, key: str, path: str, first: Piece) -> None:
-        self.status = Status("file", first.size, first.modified)
+        self.status = Status("file", first.size, first.modified, first.etag)
         self._client = client
         self._key = key
         self._path = path
@@ -123,8 +126,17 @@ class Listing:
 class Bucket:
     """A Store over a bucket."""
 
-    def __init__(self, name: str, location: BucketLocation, access_key: str, secret_key: str, limit: int = 16) -> None:
+    def __init__(
+        self,
+        name: str,
+        location: BucketLocation,
+        access_key: str,
+        secret_key: str,
+        limit: int = 16,
+        writes: Writes = "direct",
+    ) -> None:
         self.name = name
+        self.writes: Writes = writes
         self._prefix = location.prefix
         self._client = Client(name, location, access_key, secret_key, limit)
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix=name)
@@ -144,7 +156,7 @@ class Bucket:
 
     def status(self, names: Names) -> Status:
         if names and (item := self._object(names)):
-            return Status("file", item.size, item.modified)
+            return item.status
         if names and not self._is_folder(names):
             raise NotFound(f"There is no {show(names)}.")
         return Status("folder")
@@ -160,44 +172,54 @@ class Bucket:
         """Without markers of folders, and without keys that no path can name."""
         start, after, sees = selection.start, selection.after, selection.sees
         begin = self._prefix + after if after else ""
-        if after.endswith("/") and not selection.deep:
+        cut = selection.levels == 1
+        if after.endswith("/") and cut:
             begin += LAST
-        listing = Listing(self._client, self._folder_key(start), begin, show(start), cut=not selection.deep)
+        listing = Listing(self._client, self._folder_key(start), begin, show(start), cut=cut)
         latest = start
         for item in listing.items(stop):
             names = self._names(item.key)
             folders, latest = _entered(names[:-1], latest), names[:-1]
-            closed = next((f for f in folders if not (_nameable(f) and sees(show(f), True))), None)
+            closed = None
             for folder in folders:
-                if folder == closed:
+                if not (_nameable(folder) and sees(show(folder), True)):
+                    closed = folder
                     break
                 if f"{show(folder)}/" > after and selection.wanted(folder):
                     yield folder, Status("folder")
+                if len(folder) - len(start) == selection.levels:
+                    closed = folder
+                    break
             if closed:
                 listing.leave(self._folder_key(closed))
             elif _nameable(names) and show(names) > after and sees(show(names), False) and selection.wanted(names):
-                yield names, Status("file", item.size, item.modified)
+                yield names, item.status
+
+    def link(self, names: Names, seconds: int) -> str:
+        """A URL with which anybody may fetch the file for that long, whoever may read it by then."""
+        self._client.head(self._key(names), show(names))
+        return self._client.link(self._key(names), seconds)
 
     @contextmanager
     def open_file(self, names: Names) -> Generator[OpenObject]:
         key, path = self._key(names), show(names)
         first = self._client.piece(key, path, 0, FIRST)
         if first is None:  # there is no range in what is empty
-            first = Piece(b"", 0, self._client.head(key, path).modified, "")
+            first = Piece(b"", 0, self._client.head(key, path).status.modified, "")
         yield OpenObject(self._client, key, path, first)
 
-    def put(
-        self, names: Names, data: bytes, allow: Callable[[Existing | None], None], stop: Stop, *, make: bool
-    ) -> bool:
-        """On an endpoint that does not know conditional writes, of two that create one file at the same moment both
-        are told that they did, and the later one's stays."""
-        existing = self._existing(names)
-        if existing is None and make:
+    def put(self, names: Names, content: Content, stop: Stop, *, make: bool, exact: bool) -> Placed:
+        """On an endpoint that does not know conditional writes, of two that create or replace one file at the same
+        moment both are told that they did, and the later one's stays."""
+        key, path = self._key(names), show(names)
+        found = self._found(names)
+        if found is None and make:
             self._check_above(names)
-        allow(existing)
+        data = content(found)
+        kept = exact and found is not None and self._client.conditional
         stop.check()
-        self._client.put(self._key(names), show(names), data, new=existing is None)
-        return existing is None
+        etag = self._client.put(key, path, data, NEW if found is None else same(found.etag) if kept else {})
+        return Placed(found is None, etag, self._client.conditional if exact else True)
 
     def make_folder(self, names: Names, stop: Stop) -> None:
         """Puts a marker. An endpoint that keeps none, such as one over a file system, has no empty folders."""
@@ -206,46 +228,106 @@ class Bucket:
         if self._keeps_markers is not False:
             stop.check()
             with suppress(Conflict):  # made by another meanwhile, which is just as well
-                self._client.put(key, path, b"", new=True)
+                self._client.put(key, path, b"", NEW)
             self._keeps_markers = self._is_folder(names)
             made = None if self._keeps_markers else self._object(names)
-            if made and made.size == 0:  # a file was made of it, without the slash
+            if made and made.status.size == 0:  # a file was made of it, without the slash
                 self._client.delete([self._key(names)], path)
         if not self._keeps_markers:
             raise ToolError(f"The store {self.name} keeps no empty folders; write a file into {path} and it is there.")
 
-    def delete_file(self, names: Names) -> None:
-        key, path = self._key(names), show(names)
-        self._client.head(key, path)
-        self._client.delete([key], path)
+    def copy(self, names: Names, to: Names, look: Look, begin: Callable[[], None], stop: Stop) -> None:
+        self._copy(names, to, look, begin, stop)
 
-    def delete_folder(self, names: Names, may_go: Callable[[Names], None], stop: Stop) -> int:
+    def move(self, names: Names, to: Names, look: Look, begin: Callable[[], None], stop: Stop) -> None:
+        """Copies, then deletes, as S3 knows no other way: who looks meanwhile sees both."""
+        keys = self._copy(names, to, look, begin, stop)
+        for first in range(0, len(keys), PAGE):
+            self._client.delete(keys[first : first + PAGE], show(names))
+
+    def delete(self, names: Names, look: Look, begin: Callable[[], None], stop: Stop) -> None:
+        status = self.status(names)
+        look(names, status)
+        if status.kind == "file":
+            begin()
+            stop.check()
+            self._client.delete([self._key(names)], show(names))
+            return
         for _, found in self._below(names, stop):
-            for below in found:
-                may_go(below)
-        count = 1
+            for below, known in found:
+                look(below, known)
+        begin()
         keys: list[str] = []
         for key, found in self._below(names, stop):
-            for below in found:
-                may_go(below)
-            count += len(found)
+            for below, known in found:
+                look(below, known)
             keys.append(key)
             if len(keys) == PAGE:
                 self._client.delete(keys, show(names))
                 keys.clear()
         if keys:
             self._client.delete(keys, show(names))
-        return count
 
-    def _below(self, names: Names, stop: Stop) -> Iterator[tuple[str, list[Names]]]:
+    def _copy(self, names: Names, to: Names, look: Look, begin: Callable[[], None], stop: Stop) -> list[str]:
+        """The keys that were copied; what has been is deleted again if one cannot be."""
+        status = self.status(names)
+        look(names, status)
+        is_file = status.kind == "file"
+        sources = {self._key(names): status.etag} if is_file else self._sources(names, look, stop)
+        self._check_above(to)
+        if self._existing(to):
+            raise Conflict(f"{show(to)} is there already.")
+        begin()
+        path, copies = show(to), list[str]()
+        try:
+            for key, etag in sources.items():
+                stop.check()
+                copy = self._key(to) + key.removeprefix(self._key(names))
+                self._client.copy(key, copy, path, etag)
+                copies.append(copy)
+        except BaseException:
+            for first in range(0, len(copies), PAGE):
+                self._client.delete(copies[first : first + PAGE], path)
+            raise
+        return list(sources)
+
+    def _sources(self, names: Names, look: Look, stop: Stop) -> dict[str, str]:
+        """The keys in a folder, with their etags."""
+        sources: dict[str, str] = {}
+        for key, found in self._below(names, stop):
+            for below, known in found:
+                if not can_be_named(below[-1]):
+                    raise Conflict(f"{show(names)} holds an object whose name no path can have.")
+                look(below, known)
+            if len(sources) == MOST:
+                raise TooLarge(f"{show(names)} has more than {MOST:,} objects, which is too much for one call.")
+            sources[key] = found[-1][1].etag if found else ""  # a marker has none that matters
+        return sources
+
+    def _below(self, names: Names, stop: Stop) -> Iterator[tuple[str, list[tuple[Names, Status]]]]:
         """Every key in a folder, each with the entries that it adds to those of the keys before it."""
         latest = names
         for item in Listing(self._client, self._folder_key(names), "", show(names), cut=False).items(stop):
             below = self._names(item.key)
-            found, latest = _entered(below[:-1], latest), below[:-1]
+            folders, latest = _entered(below[:-1], latest), below[:-1]
+            found = [(folder, Status("folder")) for folder in folders]
             if below[-1]:
-                found.append(below)
+                found.append((below, item.status))
             yield item.key, found
+
+    def _found(self, names: Names) -> Found | None:
+        try:
+            status = self.status(names)
+        except NotFound:
+            return None
+
+        def read() -> bytes:
+            with self.open_file(names) as file:
+                if file.status.etag != status.etag:
+                    raise Conflict(f"{show(names)} was changed by another at the same moment; look at it again.")
+                return file.read(0, status.size)
+
+        return Found(status.kind, status.size, status.etag, read)
 
     def _existing(self, names: Names) -> Existing | None:
         try:

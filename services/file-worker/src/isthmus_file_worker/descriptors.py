@@ -1,6 +1,7 @@
 """Open folders on a local disk, and steps from one to the next that no link can lead astray."""
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -25,11 +26,24 @@ def kind_of(status: os.stat_result) -> Kind | None:
 
 def status_of(status: os.stat_result) -> Status:
     """Raises FileNotFoundError for links and special files."""
-    kind = kind_of(status)
-    if kind is None:
+    if kind_of(status) is None:
         raise FileNotFoundError
+    return status_of_any(status)
+
+
+def status_of_any(status: os.stat_result) -> Status:
+    """The same, where links and special files count as files."""
     modified = datetime.fromtimestamp(min(max(int(status.st_mtime), 0), LATEST), UTC)
-    return Status(kind, status.st_size if kind == "file" else 0, modified)
+    if stat.S_ISDIR(status.st_mode):
+        return Status("folder", 0, modified)
+    return Status("file", status.st_size, modified, _etag(status))
+
+
+def _etag(status: os.stat_result) -> str:
+    """Another one after every change: a file that is replaced is another inode, one that is written to has another
+    time of change, which nobody can set."""
+    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()
 
 
 def look_at(parent: int, name: str) -> os.stat_result:

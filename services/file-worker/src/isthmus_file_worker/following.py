@@ -7,6 +7,9 @@ from isthmus.worker import Call
 from isthmus_file_worker.paths import Names, show
 from isthmus_file_worker.store import Store
 
+TOLD = 1000
+"""Entries of one change whose followers are told."""
+
 _PLAIN = "/:@!$&'()*+,;=[]"
 """What stays as it is in a path: all that RFC 6570 leaves in `{+path}`, but `?` and `#`, which would end it."""
 
@@ -34,9 +37,14 @@ async def replaced(call: Call[Store], names: Names) -> None:
 async def came_or_went(call: Call[Store], files: Collection[Names] = (), folders: Collection[Names] = ()) -> None:
     """These files or folders are there now, or are not any more; the folders above may have come or gone with them."""
     store = call.source.name
-    above = {names[:depth] for names in (*files, *folders) for depth in range(len(names))}
-    uris = [file_uri(store, names) for names in files] + [folder_uri(store, names) for names in (*folders, *above)]
-    await _tell(call, dict.fromkeys(uris))
+    uris = [file_uri(store, names) for names in files] + [folder_uri(store, names) for names in folders]
+    above = [uri for names in (*files, *folders) for uri in uris_above(store, names)]
+    await _tell(call, dict.fromkeys([*uris, *above]))
+
+
+def uris_above(store: str, names: Names) -> list[str]:
+    """The folders in which it is, innermost first."""
+    return [folder_uri(store, names[:depth]) for depth in reversed(range(len(names)))]
 
 
 async def _tell(call: Call[Store], uris: Iterable[str]) -> None:

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import heapq
 import itertools
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from typing import Annotated, Literal
@@ -14,10 +16,14 @@ from isthmus.worker import Call
 from isthmus_file_worker import paths
 from isthmus_file_worker.arguments import StoreArguments
 from isthmus_file_worker.globs import Glob
-from isthmus_file_worker.paths import Names, show
+from isthmus_file_worker.paths import DEPTH, Names, show
 from isthmus_file_worker.store import Selection, Status, Store
 from isthmus_file_worker.threads import Stop
 from isthmus_file_worker.visibility import look, sees
+
+Rank = tuple[int, str]
+"""Of an entry, where the order is not that of paths."""
+FIRST: Rank = (-(2**63), "")
 
 
 class ListFiles(StoreArguments, kw_only=True):
@@ -27,8 +33,12 @@ class ListFiles(StoreArguments, kw_only=True):
     """The folder, such as `reports/2026`; left out: the root."""
     recursive: bool = False
     """Lists what is in the folders below, too."""
+    depth: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Levels of folders to list; 1 is this folder alone."""
     pattern: str = ""
     """Only entries whose name matches: `*.csv`; with a slash, whose path from the folder on does: `2026/**/*.csv`."""
+    order_by: Literal["path", "-modified", "-size"] = "path"
+    """`-modified`: the newest first; `-size`: the largest."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
     """Entries at most."""
     cursor: str | None = None
@@ -48,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of entries, in order of their paths, where the path of a folder ends with a slash."""
+    """A page of entries, in order of their paths if not asked otherwise; the path of a folder counts with a slash."""
 
     path: str
     entries: list[Entry]
@@ -73,7 +83,9 @@ async def list_files(call: Call[Store], arguments: ListFiles) -> Files:
     """Lists the files and folders in a folder, with size in bytes and time of the last change."""
     names = paths.parse(arguments.path)
     glob = Glob(arguments.pattern) if arguments.pattern else None
-    after = _decoded(arguments.cursor) if arguments.cursor else ""
+    by_path = arguments.order_by == "path"
+    after = _decoded(arguments.cursor, by_path=by_path) if arguments.cursor else ("" if by_path else FIRST)
+    levels = DEPTH if arguments.recursive or "/" in arguments.pattern else 1
 
     def work(stop: Stop) -> Files:
         store, granted = call.source.handle, call.granted
@@ -81,18 +93,42 @@ async def list_files(call: Call[Store], arguments: ListFiles) -> Files:
             raise InvalidArguments(f"{show(names)} is a file; use read_file.")
         selection = Selection(
             start=names,
-            after=after,
-            deep=arguments.recursive or "/" in arguments.pattern,
+            after=after if isinstance(after, str) else "",
+            levels=arguments.depth or levels,
             sees=lambda path, is_folder: sees(granted, path, is_folder=is_folder),
             wanted=lambda found: glob is None or glob.matches(found[len(names) :]),
         )
         with closing(store.walk(selection, stop)) as found:
-            page = [_entry(*one) for one in itertools.islice(found, arguments.limit)]
-            if next(found, None) is not None:
-                return Files(path=show(names), entries=page, truncated=True, next_cursor=_encoded(_key(page[-1])))
-        return Files(path=show(names), entries=page, truncated=False)
+            entries = (_entry(*one) for one in found)
+            if isinstance(after, str):
+                page = list(itertools.islice(entries, arguments.limit + 1))
+            else:
+                page = _first(entries, arguments, after)
+        more = len(page) > arguments.limit
+        page = page[: arguments.limit]
+        return Files(
+            path=show(names),
+            entries=page,
+            truncated=more,
+            next_cursor=_encoded(_key(page[-1]) if by_path else _rank(page[-1], arguments.order_by)) if more else None,
+        )
 
     return await call.source.handle.work(work, call.seconds)
+
+
+def _first(entries: Iterable[Entry], arguments: ListFiles, after: Rank) -> list[Entry]:
+    """One more than the page takes, keeping no more than that of all entries."""
+
+    def rank(entry: Entry) -> Rank:
+        return _rank(entry, arguments.order_by)
+
+    return heapq.nsmallest(arguments.limit + 1, (entry for entry in entries if rank(entry) > after), key=rank)
+
+
+def _rank(entry: Entry, order_by: str) -> Rank:
+    """Smaller comes first; what has no size or time comes last."""
+    value = entry.size if order_by == "-size" else entry.modified and int(entry.modified.timestamp())
+    return (1 if value is None else -value, _key(entry))
 
 
 def _entry(names: Names, status: Status) -> Entry:
@@ -109,12 +145,13 @@ def shown(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _encoded(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode()
+def _encoded(place: str | Rank) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
 
 
-def _decoded(cursor: str) -> str:
+def _decoded(cursor: str, *, by_path: bool) -> str | Rank:
     try:
-        return base64.b64decode(cursor, b"-_", validate=True).decode()
+        place = base64.b64decode(cursor, b"-_", validate=True)
+        return msgspec.json.decode(place, type=str) if by_path else msgspec.json.decode(place, type=Rank)
     except (binascii.Error, ValueError):
         raise InvalidArguments("That cursor is not one that list_files returned.") from None

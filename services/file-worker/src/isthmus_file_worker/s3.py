@@ -1,13 +1,15 @@
 """The few requests of S3 that a store is made of, on the MinIO SDK; nothing else knows of that SDK."""
 
 import logging
+import secrets
 import ssl
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
+from urllib.parse import quote
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
@@ -20,6 +22,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from isthmus.errors import Conflict, NotAllowed, NotFound, SourceUnavailable, ToolError
 from isthmus_file_worker.locations import BucketLocation
+from isthmus_file_worker.paths import ASIDE
+from isthmus_file_worker.store import Status
 
 logger = logging.getLogger("isthmus.files")
 
@@ -30,6 +34,7 @@ ANSWER = 30.0
 PAGE = 1000
 """Entries in one answer to a listing."""
 
+_META = "x-amz-meta-"
 _ABSENT = ("NoSuchKey", "NotFound")
 _CREDENTIALS = (
     "InvalidAccessKeyId",
@@ -45,13 +50,24 @@ _FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTo
 _BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "RequestTimeout", "TooManyRequests")
 
 
+Condition = Mapping[str, str]
+"""Of a write, as headers (RFC 9110, section 13)."""
+
+NEW: Condition = {"If-None-Match": "*"}
+"""Only where there is nothing."""
+
+
+def same(etag: str) -> Condition:
+    """Only in place of that."""
+    return {"If-Match": f'"{etag}"'}
+
+
 @dataclass(frozen=True)
 class Item:
     """What a listing shows: an object, or where keys are cut at slashes, what some of them begin with."""
 
     key: str
-    size: int = 0
-    modified: datetime | None = None
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,8 @@ class Client(Minio):
         self.name = name
         self.pool = Pool(connections)
         self._bucket = location.bucket
+        self._prefix = location.prefix
+        self._conditional: bool | None = None
         super().__init__(
             host,
             access_key or None,
@@ -140,7 +158,10 @@ class Client(Minio):
         with self.explained(path):
             response = self._execute("GET", self._bucket, query_params=dict(query))
             objects, more, following, _ = parse_list_objects(response)
-        items = [Item(o.object_name or "", o.size or 0, _to_second(o.last_modified)) for o in objects]
+        items = [
+            Item(o.object_name or "", Status("file", o.size or 0, _to_second(o.last_modified), o.etag or ""))
+            for o in objects
+        ]
         # Objects come first and cut keys after them, each in order.
         items.sort(key=lambda item: item.key)
         return Page(items, following or "" if more else "")
@@ -154,13 +175,29 @@ class Client(Minio):
                 if _code(error) not in _ABSENT:  # the answer to HEAD has no reason in it; that to a listing has
                     self._execute("GET", self._bucket, query_params={"list-type": "2", "max-keys": "1", "prefix": key})
                 raise
-        return Item(key, found.size or 0, _to_second(found.last_modified))
+        headers = found.metadata or {}
+        return Item(
+            key,
+            Status(
+                "file",
+                found.size or 0,
+                _to_second(found.last_modified),
+                found.etag or "",
+                found.version_id or "",
+                found.content_type or "",
+                {
+                    name.lower().removeprefix(_META): value
+                    for name, value in headers.items()
+                    if name.lower().startswith(_META)
+                },
+            ),
+        )
 
     def piece(self, key: str, path: str, offset: int, size: int, etag: str = "") -> Piece | None:
         """Up to `size` bytes from `offset`, None after the end; with `etag`, of that version alone."""
         headers: dict[str, str | list[str] | tuple[str]] = {"Range": f"bytes={offset}-{offset + size - 1}"}
         if etag:
-            headers["If-Match"] = etag
+            headers |= same(etag)
         with self.explained(path):
             try:
                 response = self._execute("GET", self._bucket, key, headers=headers, preload_content=False)
@@ -179,30 +216,68 @@ class Client(Minio):
                     data,
                     total,
                     _to_second(from_http_header(modified)) if modified else None,
-                    response.headers.get("etag", ""),
+                    response.headers.get("etag", "").strip('"'),
                 )
             finally:
                 # What is left of an answer without a range is not worth waiting for.
                 response.close()
                 response.release_conn()
 
-    def put(self, key: str, path: str, data: bytes, *, new: bool) -> None:
-        """Writes an object, whole or not at all.
+    @property
+    def conditional(self) -> bool:
+        """Whether the endpoint honours conditions of writes; found out once, with an object that is not there."""
+        if self._conditional is None:
+            key = f"{ASIDE}{secrets.token_hex(8)}"
+            with self.explained("", writing=True):
+                try:
+                    self._put(self._prefix + key, b"", same("0" * 32))
+                except MinioException as error:
+                    if _code(error) not in (*_ABSENT, *_CHANGED, "NotImplemented"):
+                        raise
+                    self._conditional = _code(error) != "NotImplemented"
+                else:
+                    self._conditional = False
+                    self.delete([self._prefix + key], "")
+        return self._conditional
 
-        With `new` it raises Conflict where there is one already, if the endpoint knows conditional writes; one that
-        ignores the condition replaces it, and one that refuses the condition is asked again without.
+    def put(self, key: str, path: str, data: bytes, condition: Condition) -> str:
+        """Writes an object, whole or not at all, and returns its etag.
+
+        Raises Conflict where the condition does not hold, if the endpoint knows conditional writes; one that ignores
+        it writes, and one that refuses it is asked again without.
         """
-        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream"}
-        if new:
-            headers["If-None-Match"] = "*"
         with self.explained(path, writing=True):
             try:
-                self._execute("PUT", self._bucket, key, body=data, headers=dict(headers))
+                return self._put(key, data, condition)
             except MinioException as error:
-                if not new or _code(error) != "NotImplemented":
+                if not condition or _code(error) != "NotImplemented":
                     raise
-                del headers["If-None-Match"]
-                self._execute("PUT", self._bucket, key, body=data, headers=dict(headers))
+                return self._put(key, data, {})
+
+    def copy(self, key: str, to: str, path: str, etag: str) -> None:
+        """Copies an object, of that version alone if there is an etag, to where nothing is."""
+        headers = {"x-amz-copy-source": quote(f"/{self._bucket}/{key}")}
+        if etag:
+            headers["x-amz-copy-source-if-match"] = f'"{etag}"'
+        with self.explained(path, writing=True):
+            try:
+                response = self._execute("PUT", self._bucket, to, headers={**headers, **NEW})
+            except MinioException as error:
+                if _code(error) != "NotImplemented":
+                    raise
+                response = self._execute("PUT", self._bucket, to, headers={**headers})
+            if b"CopyObjectResult" not in response.data:  # S3 may begin to answer before it knows
+                raise ServerError("the copy failed after it was begun", response.status)
+
+    def link(self, key: str, seconds: int) -> str:
+        """A URL with which anybody may fetch the object for that long."""
+        with self.explained(key):
+            return self.presigned_get_object(self._bucket, key, timedelta(seconds=seconds))
+
+    def _put(self, key: str, data: bytes, condition: Condition) -> str:
+        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": "application/octet-stream", **condition}
+        response = self._execute("PUT", self._bucket, key, body=data, headers=headers)
+        return response.headers.get("etag", "").strip('"')
 
     def delete(self, keys: list[str], path: str) -> None:
         """Deletes up to a thousand objects; those that are not there do not matter.

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from isthmus.plans import Writes
 from isthmus_file_worker.locations import BucketLocation, parse
+
+LONGEST = 7 * 24 * 3600
+"""Seconds that a presigned URL of S3 may hold."""
 
 
 class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,6 +27,11 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What is in it; models choose a source by this."""
     title: str = ""
     access: Literal["read-only", "read-write"] = "read-only"
+    writes: Writes = "direct"
+    """How files are changed: at once; only with the plan of a preview; or after the user agreed."""
+    share_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] = 0
+    """How long links to files of a bucket may hold that share_file makes for people without an account; 0: none are
+    made."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     """Calls at a time."""
 
@@ -35,6 +44,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         location = self.location
         if self.access_key and isinstance(location, Path):
             raise ValueError("a folder needs no `access_key`")
+        if self.share_seconds and isinstance(location, Path):
+            raise ValueError("only files of buckets have links, so `share_seconds` does not go with a folder")
 
     @property
     def location(self) -> Path | BucketLocation:

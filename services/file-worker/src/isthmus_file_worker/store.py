@@ -1,12 +1,13 @@
 """What the tools need of a store, be it a folder or a bucket. All but `work` blocks, and belongs into a thread."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import RawIOBase
 from typing import Literal, Protocol, TypeVar
 
+from isthmus.plans import Writes
 from isthmus_file_worker.paths import Names
 from isthmus_file_worker.threads import Stop
 
@@ -26,6 +27,42 @@ class Status:
     """Bytes of a file."""
     modified: datetime | None = None
     """In UTC, to the second; folders in a bucket have no such time."""
+    etag: str = ""
+    """Of a file: another content has another one (RFC 9110, section 8.8.3), here without quotes."""
+    version: str = ""
+    """Of an object in a bucket that keeps versions, where it alone was asked for."""
+    media_type: str = ""
+    """Of an object, as whoever put it there said, where it alone was asked for."""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of an object, from those who put it there, where it alone was asked for."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands where a file is to be written."""
+
+    kind: Existing
+    size: int
+    etag: str
+    read: Callable[[], bytes]
+    """Its bytes. Raises Conflict for what is another now."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A file that was written."""
+
+    created: bool
+    etag: str
+    exact: bool
+    """Whether nobody can have changed, between the look at what stood there and the writing, what was replaced."""
+
+
+Content = Callable[[Found | None], bytes]
+"""The bytes of a file, given what stands there; raises where that does not permit it."""
+
+Look = Callable[[Names, Status], None]
+"""Is shown each entry that a change is about; raises where it must not be changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +73,8 @@ class Selection:
     """The folder."""
     after: str = ""
     """Only what comes after this key; the key of a file is its path, that of a folder its path with a slash."""
-    deep: bool = False
-    """Also what is in the folders below."""
+    levels: int = 1
+    """Of folders to look into, the first being that folder itself."""
     sees: Callable[[str, bool], bool]
     """Whether the caller may know of a path, given whether it is a folder. Folders hidden so are not entered."""
     wanted: Callable[[Names], bool]
@@ -65,6 +102,11 @@ class Store(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def writes(self) -> Writes:
+        """How files are changed."""
+        ...
+
     async def work(self, work: Callable[[Stop], T], seconds: float) -> T:
         """Runs blocking work in one of this store's own threads: a store that hangs holds up no other one."""
         ...
@@ -89,12 +131,11 @@ class Store(Protocol):
         """Raises NotFound for what is no file."""
         ...
 
-    def put(
-        self, names: Names, data: bytes, allow: Callable[[Existing | None], None], stop: Stop, *, make: bool
-    ) -> bool:
-        """Writes a whole file or nothing, and returns whether it is a new one.
+    def put(self, names: Names, content: Content, stop: Stop, *, make: bool, exact: bool) -> Placed:
+        """Writes a whole file or nothing.
 
-        `allow` raises where what is there now does not permit it. With `make`, folders that are not there are made.
+        With `make`, folders that are not there are made. With `exact` a file is only replaced if it is still the one
+        that `content` was shown, as far as the store can tell.
         """
         ...
 
@@ -102,13 +143,22 @@ class Store(Protocol):
         """Makes a folder, and those above it that are not there."""
         ...
 
-    def delete_file(self, names: Names) -> None:
-        """Deletes a file. Raises NotFound for what is none."""
+    def copy(self, names: Names, to: Names, look: Look, begin: Callable[[], None], stop: Stop) -> None:
+        """Copies a file, or a folder with all that is in it, to where nothing is.
+
+        All is there in the end or nothing. `look` is shown every entry, then `begin` is called, then it begins; either
+        may raise. Folders above `to` are made. Raises Conflict where something is at `to`.
+        """
         ...
 
-    def delete_folder(self, names: Names, may_go: Callable[[Names], None], stop: Stop) -> int:
-        """Deletes a folder with all that is in it, and counts all that is gone.
+    def move(self, names: Names, to: Names, look: Look, begin: Callable[[], None], stop: Stop) -> None:
+        """The same, and the original is gone in the end."""
+        ...
 
-        `may_go` raises for an entry that must stay; every one is asked for before anything is gone.
+    def delete(self, names: Names, look: Look, begin: Callable[[], None], stop: Stop) -> None:
+        """Deletes a file, or a folder with all that is in it.
+
+        `look` is shown every entry, also those that no path can name, before `begin` is called and anything is gone;
+        and each once more right before it goes, for some may have come since.
         """
         ...

@@ -22,7 +22,7 @@ def walk(descriptor: int, names: Names, selection: Selection, stop: Stop) -> Gen
         is_after = (f"{path}/" if is_folder else path) > selection.after
         if is_after and selection.wanted(below) and (status := _status(descriptor, below, selection)):
             yield below, status
-        if is_folder and selection.deep and len(below) < DEPTH:
+        if is_folder and _enters(below, selection):
             try:
                 inner = enter(descriptor, below[-1])
             except OSError:
@@ -47,16 +47,19 @@ def _keys(descriptor: int, names: Names, selection: Selection, stop: Stop) -> It
 
 def _unordered(descriptor: int, names: Names, selection: Selection, stop: Stop) -> Iterator[str]:
     prefix = f"{show(names)}/" if names else ""
-    after, deep = selection.after, selection.deep
+    after = selection.after
     for name, is_folder in entries(descriptor, stop):
         path = prefix + name
         if not selection.sees(path, is_folder):
             continue
         key = f"{path}/" if is_folder else path
-        if (key > after or (is_folder and deep and after.startswith(key))) and (
-            selection.wanted((*names, name)) or (is_folder and deep)
-        ):
+        deep = is_folder and _enters((*names, name), selection)
+        if (key > after or (deep and after.startswith(key))) and (selection.wanted((*names, name)) or deep):
             yield f"{name}/" if is_folder else name
+
+
+def _enters(folder: Names, selection: Selection) -> bool:
+    return len(folder) - len(selection.start) < selection.levels and len(folder) < DEPTH
 
 
 def _status(parent: int, names: Names, selection: Selection) -> Status | None:

@@ -1,16 +1,22 @@
 """The file worker: the tools, resources and prompt of file stores, and the stores themselves."""
 
 from collections.abc import Mapping
+from functools import partial
 
+from isthmus.tools import Tool
 from isthmus.worker import Source, Worker
 from isthmus_file_worker import completing, prompts, resources
 from isthmus_file_worker.deleting import delete_file
+from isthmus_file_worker.editing import edit_file
 from isthmus_file_worker.folder import Folder
 from isthmus_file_worker.listing import list_files
 from isthmus_file_worker.locations import BucketLocation
+from isthmus_file_worker.moving import copy_file, move_file
 from isthmus_file_worker.reading import read_file
 from isthmus_file_worker.settings import StoreSettings
+from isthmus_file_worker.sharing import share_tool
 from isthmus_file_worker.store import Store
+from isthmus_file_worker.watching import watch
 from isthmus_file_worker.writing import create_folder, write_file
 
 
@@ -21,6 +27,9 @@ def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Store]:
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
     worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
+    worker.tool(scope="files:write", action="update", destructive=True)(edit_file)
+    worker.tool(scope="files:write", action="create")(copy_file)
+    worker.tool(scope="files:write", action="create", destructive=True)(move_file)
     worker.tool(scope="files:write", action="delete", destructive=True)(delete_file)
     worker.resource("store://{store}", scope="files:read", action="read", mime_type="text/plain")(resources.files)
     worker.resource("store://{store}/{+path}", scope="files:read", action="read", object="path")(resources.file)
@@ -35,15 +44,20 @@ def source_of(name: str, settings: StoreSettings) -> Source[Store]:
     """The store as a source. Raises ConfigurationError for a name that cannot be."""
     location = settings.location
     handle: Store
+    tools: dict[str, Tool[Store]] = {}
+    background = None
     if isinstance(location, BucketLocation):
         # The SDK takes as long to import as all else together; a worker of folders does without.
         from isthmus_file_worker.bucket import Bucket
 
-        handle = Bucket(name, location, settings.access_key, settings.secret_key, settings.limit)
+        handle = Bucket(name, location, settings.access_key, settings.secret_key, settings.limit, settings.writes)
         engine, target = "s3", location.target
+        if settings.share_seconds:
+            tools["share_file"] = share_tool(handle.link, settings.share_seconds)
     else:
-        handle = Folder(name, location, settings.limit)
+        handle = Folder(name, location, settings.limit, settings.writes)
         engine, target = "folder", location.as_uri()
+        background = partial(watch, handle)
     return Source(
         name,
         handle,
@@ -53,5 +67,7 @@ def source_of(name: str, settings: StoreSettings) -> Source[Store]:
         description=settings.description,
         writable=settings.access == "read-write",
         limit=settings.limit,
+        tools=tools,
+        background=background,
         close=handle.close,
     )

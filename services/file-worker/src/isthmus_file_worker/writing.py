@@ -11,17 +11,22 @@ from isthmus.errors import Conflict, InvalidArguments, NotAllowed, NotFound, Too
 from isthmus.grants import Granted
 from isthmus.worker import Call
 from isthmus_file_worker import paths
-from isthmus_file_worker.arguments import StoreArguments
+from isthmus_file_worker.changes import Begin, Change, Changed, Sight, carry_out
+from isthmus_file_worker.differences import difference
 from isthmus_file_worker.following import came_or_went, replaced
 from isthmus_file_worker.paths import Names, show
-from isthmus_file_worker.store import Existing, Store
+from isthmus_file_worker.store import Found, Status, Store
 from isthmus_file_worker.threads import Stop
 
 LIMIT = 8 * 1024 * 1024 - 64 * 1024
 """Bytes of a file in one call: what the bus carries, without what goes round it."""
+APPENDED = 64 * 1024 * 1024
+"""Bytes that a file may have after something was appended, since it is written anew."""
+COMPARED = 256 * 1024
+"""Bytes of a file that a preview compares with the new one."""
 
 
-class WriteFile(StoreArguments, kw_only=True):
+class WriteFile(Change, kw_only=True):
     """What to write where."""
 
     path: str
@@ -30,62 +35,61 @@ class WriteFile(StoreArguments, kw_only=True):
     """The text, or with encoding `base64` the bytes."""
     encoding: Literal["utf-8", "base64"] = "utf-8"
     """How `content` is written."""
-    mode: Literal["create", "overwrite"] = "create"
-    """`overwrite` replaces a file that is there."""
+    mode: Literal["create", "overwrite", "append"] = "create"
+    """What to do where there may be a file."""
+    if_match: str = ""
+    """Only if the file there has this etag."""
 
 
-class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The file that is there now."""
-
-    path: str
-    size: int
-    """In bytes."""
-    created: bool
-    """False: an earlier file was replaced."""
-
-    def text(self) -> str:
-        return f"{'Created' if self.created else 'Replaced'} {self.path}, {self.size} bytes."
-
-
-class CreateFolder(StoreArguments, kw_only=True):
+class CreateFolder(Change, kw_only=True):
     """Which folder to make."""
 
     path: str
     """The folder, such as `notes/2026`; missing ones above it are made."""
 
 
-class CreatedFolder(msgspec.Struct, frozen=True, kw_only=True):
-    """The folder that is there now."""
-
-    path: str
-    created: bool
-    """False: it was there already."""
-
-    def text(self) -> str:
-        if not self.path:
-            return "The root of a store is always there."
-        return f"Created the folder {self.path}." if self.created else f"The folder {self.path} was there already."
-
-
-async def write_file(call: Call[Store], arguments: WriteFile) -> WrittenFile:
-    """Writes a whole file: a new one, or with mode `overwrite` in place of an earlier one."""
-    names = paths.parse(arguments.path)
-    if not names or arguments.path.endswith("/"):
-        raise InvalidArguments("`path` must name a file.")
+async def write_file(call: Call[Store], arguments: WriteFile) -> Changed:
+    """Writes a file: a new one, over an earlier one (`overwrite`), or to the end of one."""
+    names = file_names(arguments.path)
     data = _bytes(arguments)
     if len(data) > LIMIT:
         raise TooLarge(f"A file of {len(data)} bytes is too large for one call; {LIMIT} bytes fit.")
+    if arguments.if_match and arguments.mode == "create":
+        raise InvalidArguments("`if_match` is about a file that is there; use mode overwrite or append with it.")
+    may_create, may_read = (call.granted.access(action, show(names)) is not None for action in ("create", "read"))
 
-    def work(stop: Stop) -> WrittenFile:
-        return _write(call.source.handle, call.granted, names, data, arguments.mode == "overwrite", stop)
+    def work(begin: Begin, stop: Stop) -> Changed:
+        def content(found: Found | None) -> bytes:
+            _allow(call.granted, show(names), found, arguments)
+            new = _appended(show(names), found, data) if arguments.mode == "append" else data
+            begin(_sight(names, found, new, data, arguments.mode, may_read=may_read))
+            nonlocal size
+            size = len(new)
+            return new
 
-    written = await call.source.handle.work(work, call.seconds)
-    call.wrote(Written(object=written.path, action="create" if written.created else "update"))
-    await (came_or_went(call, files=[names]) if written.created else replaced(call, names))
-    return written
+        size = 0
+        exact = arguments.mode == "append" or bool(arguments.if_match) or bool(arguments.plan)
+        placed = call.source.handle.put(names, content, stop, make=may_create, exact=exact)
+        return Changed(
+            path=show(names),
+            done="created" if placed.created else "appended" if arguments.mode == "append" else "replaced",
+            size=size,
+            etag=placed.etag,
+            guaranteed=False if exact and not placed.exact else msgspec.UNSET,
+        )
+
+    def written(done: Changed) -> list[Written]:
+        return [Written(object=done.path, action="create" if done.done == "created" else "update")]
+
+    changed = await carry_out(call, arguments, show(names), work, written)
+    if changed.done == "created":
+        await came_or_went(call, files=[names])
+    elif changed.done != "nothing":
+        await replaced(call, names)
+    return changed
 
 
-async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFolder:
+async def create_folder(call: Call[Store], arguments: CreateFolder) -> Changed:
     """Makes a folder; one that is there already is left as it is."""
     names = paths.parse(arguments.path)
     path = show(names)
@@ -93,7 +97,7 @@ async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFo
     if names and granted.access("create", path) is None and not granted.reaches_into("create", path):
         raise NotAllowed(f"You may not create {path}.")
 
-    def work(stop: Stop) -> CreatedFolder:
+    def work(begin: Begin, stop: Stop) -> Changed:
         store = call.source.handle
         try:
             existing = store.status(names).kind
@@ -101,15 +105,39 @@ async def create_folder(call: Call[Store], arguments: CreateFolder) -> CreatedFo
             existing = None
         if existing == "file":
             raise Conflict(f"{path} is a file, so there cannot be a folder of that name.")
-        if existing is None:
-            store.make_folder(names, stop)
-        return CreatedFolder(path=path, created=existing is None)
+        if existing is not None:
+            return Changed(path=path)
+        sight = Sight([f"create the folder {path}"])
+        sight.note(names, None)
+        begin(sight)
+        store.make_folder(names, stop)
+        return Changed(path=path, done="created")
 
-    folder = await call.source.handle.work(work, call.seconds)
-    if folder.created:
-        call.wrote(Written(object=folder.path, action="create"))
+    def written(done: Changed) -> list[Written]:
+        return [Written(object=path, action="create")] if done.done == "created" else []
+
+    changed = await carry_out(call, arguments, path, work, written)
+    if changed.done == "created":
         await came_or_went(call, folders=[names])
-    return folder
+    return changed
+
+
+def file_names(path: str) -> Names:
+    """The names in a path that must be a file's."""
+    names = paths.parse(path)
+    if not names or path.endswith("/"):
+        raise InvalidArguments("`path` must name a file.")
+    return names
+
+
+def check_etag(path: str, found: Found | None, if_match: str) -> None:
+    """Raises Conflict for a file that is another one than the caller knows."""
+    if if_match and (found is None or found.etag != if_match.strip('"')):
+        raise Conflict(
+            f"{path} is not there any more."
+            if found is None
+            else f"{path} was changed since you looked: its etag is {found.etag} now. Read it again."
+        )
 
 
 def _bytes(arguments: WriteFile) -> bytes:
@@ -121,21 +149,51 @@ def _bytes(arguments: WriteFile) -> bytes:
         raise InvalidArguments("`content` is not valid base64.") from None
 
 
-def _write(store: Store, granted: Granted, names: Names, data: bytes, overwrite: bool, stop: Stop) -> WrittenFile:
-    path = show(names)
+def _allow(granted: Granted, path: str, found: Found | None, arguments: WriteFile) -> None:
+    """Raises for a file that may not be written, or not like this."""
+    replaces = arguments.mode != "create"
     may_create = granted.access("create", path) is not None
-    may_update = overwrite and granted.access("update", path) is not None
+    may_update = replaces and granted.access("update", path) is not None
     if not (may_create or may_update):
-        raise NotAllowed(f"You may not {'change' if overwrite else 'create'} {path}.")
+        raise NotAllowed(f"You may not {'change' if replaces else 'create'} {path}.")
+    if found is not None and not replaces:
+        raise Conflict(f'{path} is there already; mode "overwrite" would replace it.')
+    if found is not None and found.kind != "file":
+        raise Conflict(f"{path} is not a file, so it cannot be replaced by one.")
+    if found is not None and not may_update:
+        raise NotAllowed(f"You may not change {path}, which is there already.")
+    if found is None and not may_create:
+        raise NotAllowed(f"You may not create {path}, and it is not there.")
+    check_etag(path, found, arguments.if_match)
 
-    def allow(existing: Existing | None) -> None:
-        if existing is not None and not overwrite:
-            raise Conflict(f'{path} is there already; mode "overwrite" would replace it.')
-        if existing is not None and existing != "file":
-            raise Conflict(f"{path} is not a file, so it cannot be replaced by one.")
-        if existing is not None and not may_update:
-            raise NotAllowed(f"You may not change {path}, which is there already.")
-        if existing is None and not may_create:
-            raise NotAllowed(f"You may not create {path}, and it is not there.")
 
-    return WrittenFile(path=path, size=len(data), created=store.put(names, data, allow, stop, make=may_create))
+def _appended(path: str, found: Found | None, data: bytes) -> bytes:
+    if found is None:
+        return data
+    if found.size + len(data) > APPENDED:
+        raise TooLarge(f"{path} has {found.size} bytes; something is appended to files of up to {APPENDED}.")
+    return found.read() + data
+
+
+def _sight(names: Names, found: Found | None, new: bytes, given: bytes, mode: str, *, may_read: bool) -> Sight:
+    path = show(names)
+    if found is None:
+        sight = Sight([f"create {path}, {len(new)} bytes"])
+    elif mode == "append":
+        sight = Sight([f"append {len(given)} bytes to {path}, which has {found.size}"])
+    else:
+        sight = Sight([f"replace {path}, {found.size} bytes, by {len(new)} bytes"])
+        if may_read:
+            sight.more = lambda: _compared(path, found, new)
+    sight.note(names, None if found is None else Status("file", found.size, etag=found.etag))
+    return sight
+
+
+def _compared(path: str, found: Found, new: bytes) -> str:
+    """The difference of two texts in UTF-8; empty for others, and for those that are too large to compare."""
+    if max(found.size, len(new)) > COMPARED:
+        return ""
+    try:
+        return difference(found.read().decode(), new.decode(), path)
+    except UnicodeDecodeError:
+        return ""
