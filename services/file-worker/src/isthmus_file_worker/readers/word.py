@@ -1,0 +1,52 @@
+"""Word documents: paragraphs, headings and tables as they follow each other."""
+
+import io
+from collections.abc import Iterator
+
+import docx
+from docx.table import Table
+from docx.text.paragraph import Paragraph
+
+from isthmus_file_worker.readers import packages
+from isthmus_file_worker.readers.messages import Facts, Job, Pages
+from isthmus_file_worker.readers.pages import paged, window
+
+
+def read(file: io.BufferedReader, job: Job) -> Pages:
+    """Word decides on pages when it prints; here they are about as long."""
+    packages.check(file, job.path)
+    return window(paged(_paragraphs(file)), job)
+
+
+def inspect(file: io.BufferedReader, job: Job) -> Facts:
+    """How many pages `read` makes of it."""
+    packages.check(file, job.path)
+    return Facts(pages=sum(1 for _ in paged(_paragraphs(file))))
+
+
+def _paragraphs(file: io.BufferedReader) -> Iterator[str]:
+    for item in docx.Document(file).iter_inner_content():
+        if isinstance(item, Table):
+            yield from _lines(item)
+        elif text := item.text.strip():
+            yield f"{'#' * _level(item)} {text}".lstrip()
+
+
+def _level(paragraph: Paragraph) -> int:
+    """1 for `Heading 1` and titles, 0 for what is no heading."""
+    style = paragraph.style
+    name = "" if style is None else style.name or ""
+    number = name.removeprefix("Heading ")
+    return 1 if name == "Title" else int(number) if number != name and number.isdecimal() else 0
+
+
+def _lines(table: Table) -> Iterator[str]:
+    """A line a row, tabs between the cells; a cell that spans several is there once."""
+    for row in table.rows:
+        cells: list[str] = []
+        before = None
+        for cell in row.cells:
+            if cell._tc is not before:  # noqa: SLF001  (cells are made anew each time; only this tells them apart)
+                cells.append(" ".join(cell.text.split()))
+            before = cell._tc  # noqa: SLF001
+        yield "\t".join(cells)
