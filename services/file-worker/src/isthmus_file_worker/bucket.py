@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from isthmus.errors import Conflict, InvalidArguments, NotFound, TooLarge, ToolError
 from isthmus.plans import Writes
 from isthmus_file_worker import threads
+from isthmus_file_worker.indexing import Index
 from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.paths import DEPTH, Names, can_be_named, show
 from isthmus_file_worker.s3 import NEW, PAGE, Client, Item, Piece, same
@@ -134,8 +135,10 @@ class Bucket:
         secret_key: str,
         limit: int = 16,
         writes: Writes = "direct",
+        index: Index | None = None,
     ) -> None:
         self.name = name
+        self.index = index
         self.writes: Writes = writes
         self._prefix = location.prefix
         self._client = Client(name, location, access_key, secret_key, limit)

@@ -20,6 +20,7 @@ from isthmus.plans import Writes
 from isthmus_file_worker import descriptors, emptying, threads, walking
 from isthmus_file_worker.copying import copy_file, copy_folder, remove
 from isthmus_file_worker.descriptors import enter, kind_of, look_at, status_of, status_of_any
+from isthmus_file_worker.indexing import Index
 from isthmus_file_worker.locking import locked
 from isthmus_file_worker.paths import Names, show
 from isthmus_file_worker.placing import PIECE, aside, fill, settle, take_name
@@ -55,9 +56,12 @@ class OpenLocalFile:
 class Folder:
     """A Store over a folder."""
 
-    def __init__(self, name: str, root: Path, limit: int = 16, writes: Writes = "direct") -> None:
+    def __init__(
+        self, name: str, root: Path, limit: int = 16, writes: Writes = "direct", index: Index | None = None
+    ) -> None:
         """`root` itself may be a link: whoever configures the store decides that."""
         self.name = name
+        self.index = index
         self.writes: Writes = writes
         self.root = root
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix=name)

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ TRIGRAMS = 40
 """Of what is looked for, at most: more do not exclude more files."""
 PAGE = 1000
 """Candidates that are fetched at a time."""
+EVERY = 600.0
+"""Seconds between two looks at all files; those that are known to have changed are looked at sooner."""
 WHOLE_ROUND = 24 * 3600.0
 """Seconds for a look at all files, at most."""
 
@@ -47,7 +50,8 @@ create table if not exists facts (name text primary key, value text) without row
 create table if not exists files (path text primary key, document integer, etag text not null) without rowid;
 create index if not exists documents on files (document);
 create table if not exists pages (document integer primary key, pages blob not null);
-create virtual table if not exists trigrams using fts5 (text, content='', detail=none, columnsize=0, tokenize='trigram');
+create virtual table if not exists trigrams
+  using fts5 (text, content='', detail=none, columnsize=0, tokenize='trigram');
 """
 
 logger = logging.getLogger("isthmus.files")
@@ -56,11 +60,9 @@ logger = logging.getLogger("isthmus.files")
 class Index:
     """The index of one store, in one file. Several workers may share it: one of them keeps it up to date."""
 
-    def __init__(self, name: str, folder: Path, every: float) -> None:
-        """`every`: seconds between two looks at all files."""
+    def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.path = folder / f"{name}.sqlite"
-        self._every = every
         self._touched: set[Names] = set()
         self._all = True
         self._wake = asyncio.Event()
@@ -77,17 +79,17 @@ class Index:
     async def follow(self, store: "Store") -> None:
         """Keeps the index up to date until it is cancelled."""
         while True:
-            everything, touched = self._all, self._touched
+            touched = None if self._all else self._touched
             self._all, self._touched = False, set()
             self._wake.clear()
             try:
-                await store.work(lambda stop: self.update(store, None if everything else touched, stop), WHOLE_ROUND)
+                await store.work(partial(self.update, store, touched), WHOLE_ROUND)
             except (ToolError, OSError, sqlite3.Error) as error:
                 logger.warning("%s: the index could not be brought up to date: %s", self.name, error)
                 self._all = True
-                await asyncio.sleep(self._every)
+                await asyncio.sleep(EVERY)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._every)
+                await asyncio.wait_for(self._wake.wait(), EVERY)
                 continue
             self._all = True
 
@@ -148,7 +150,7 @@ class Index:
         self, database: sqlite3.Connection, store: "Store", writer: "Writer", folder: Names, stop: Stop
     ) -> None:
         """Compares all files in a folder with what is known of them; both come in one order."""
-        selection = Selection(start=folder, levels=DEPTH, sees=lambda *_: True, wanted=lambda _: True)
+        selection = Selection(start=folder, levels=DEPTH, sees=lambda _path, _is_folder: True, wanted=lambda _: True)
         with closing(store.walk(selection, stop)) as walk, closing(database.cursor()) as cursor:
             begin, end = (f"{show(folder)}/", f"{show(folder)}0") if folder else ("", "\U0010ffff")
             known = cursor.execute(
@@ -180,7 +182,9 @@ class Index:
             status = store.status(names)
         except NotFound:
             begin, end = f"{path}/", f"{path}0"
-            gone = database.execute("select path from files where path = ? or (path > ? and path < ?)", (path, begin, end))
+            gone = database.execute(
+                "select path from files where path = ? or (path > ? and path < ?)", (path, begin, end)
+            )
             for (below,) in gone.fetchall():
                 writer.forget(below)
             return
@@ -221,11 +225,11 @@ class Writer:
     """Puts files into the index and takes them out, some at a time."""
 
     def __init__(self, database: sqlite3.Connection, store: "Store", stop: Stop) -> None:
-        from isthmus_file_worker.contents import Contents
+        from isthmus_file_worker.scanning import Scanner
 
         self._database = database
         self._store = store
-        self._contents = Contents(stop)
+        self._scanner = Scanner(stop)
         self._left = 0
         self.wrote = 0
 
@@ -234,7 +238,7 @@ class Writer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._contents.__exit__(None, None, None)
+        self._scanner.__exit__(None, None, None)
         self._database.execute("commit")
 
     def forget(self, path: str) -> None:
@@ -264,12 +268,12 @@ class Writer:
 
     def _document(self, file: "OpenFile", path: str) -> int | None:
         """The number under which its text is indexed; 0: it is to be looked into; None: it has none."""
-        from isthmus_file_worker.contents import Skipped
+        from isthmus_file_worker.scanning import Skipped
 
         texts: list[str] = []
         size, paged = 0, False
         try:
-            for page, pieces in self._contents.parts(file, path):
+            for page, pieces in self._scanner.parts(file, path):
                 paged |= page > 0
                 text = b"".join(pieces).decode(errors="replace")
                 size += len(text)

@@ -16,11 +16,11 @@ from isthmus.grants import Granted
 from isthmus.worker import Call
 from isthmus_file_worker import paths
 from isthmus_file_worker.arguments import StoreArguments
-from isthmus_file_worker.contents import Contents, Skipped
 from isthmus_file_worker.globs import Glob
 from isthmus_file_worker.listing import shown
 from isthmus_file_worker.matching import Line, Pattern
 from isthmus_file_worker.paths import DEPTH, Names, show
+from isthmus_file_worker.scanning import Scanner, Skipped
 from isthmus_file_worker.store import Selection, Store
 from isthmus_file_worker.text import BUDGET
 from isthmus_file_worker.threads import Stop
@@ -68,6 +68,17 @@ class Match(msgspec.Struct, kw_only=True):
     before: list[str] | msgspec.UnsetType = msgspec.UNSET
     after: list[str] | msgspec.UnsetType = msgspec.UNSET
 
+    def lines(self) -> list[str]:
+        """As grep shows them."""
+        if self.line is msgspec.UNSET:
+            return [self.path]
+        where = f"{self.path}:" if self.page is msgspec.UNSET else f"{self.path}:page {self.page}:"
+        found = f"{where}{self.line}: {self.text}"
+        if self.before is msgspec.UNSET or self.after is msgspec.UNSET:
+            return [found]
+        before = [f"{where}{n}- {text}" for n, text in enumerate(self.before, self.line - len(self.before))]
+        return [*before, found, *(f"{where}{n}- {text}" for n, text in enumerate(self.after, self.line + 1)), "--"]
+
 
 class Matches(msgspec.Struct, kw_only=True):
     """What was found, in order of paths."""
@@ -85,19 +96,7 @@ class Matches(msgspec.Struct, kw_only=True):
 
     def text(self) -> str:
         """A line a match, as grep shows them, and what was not searched."""
-        lines: list[str] = []
-        for match in self.matches:
-            if match.line is msgspec.UNSET:
-                lines.append(match.path)
-                continue
-            where = f"{match.path}:" + (f"page {match.page}:" if match.page is not msgspec.UNSET else "")
-            around = match.before is not msgspec.UNSET and match.after is not msgspec.UNSET
-            if around:
-                lines += [f"{where}{match.line - len(match.before) + n}- {t}" for n, t in enumerate(match.before)]
-            lines.append(f"{where}{match.line}: {match.text}")
-            if around:
-                lines += [f"{where}{match.line + 1 + n}- {t}" for n, t in enumerate(match.after)]
-                lines.append("--")
+        lines = [line for match in self.matches for line in match.lines()]
         if not self.matches:
             lines.append("Nothing was found." if not self.truncated else "Nothing was found so far.")
         lines.append(f"[{self.searched:,} searched{self._rest()}]")
@@ -179,23 +178,23 @@ class Searching:
             self.latest = Place(key)
         return True
 
-    def contents(self, files: Iterator[Names], contents: Contents) -> bool:
+    def contents(self, files: Iterator[Names], scanner: Scanner) -> bool:
         """Looks into files; False: it could not look into all of them."""
         for names in files:
             if self._is_late():
                 return False
             path = show(names)
-            if self.is_wanted(names) and self.sees(path, False) and not self._file(names, contents):
+            if self.is_wanted(names) and self.sees(path, False) and not self._file(names, scanner):
                 return False
             self.latest = Place(path, END)
         return True
 
-    def _file(self, names: Names, contents: Contents) -> bool:
+    def _file(self, names: Names, scanner: Scanner) -> bool:
         path = show(names)
         beyond = self.after if path == self.after.path else Place(path)
         try:
             with self.store.open_file(names) as file:
-                for page, chunks in contents.parts(file, path):
+                for page, chunks in scanner.parts(file, path):
                     if page < beyond.page:
                         continue
                     for line in self.pattern.lines(self._until_late(chunks), self.context):
@@ -269,8 +268,8 @@ async def search_files(call: Call[Store], arguments: SearchFiles) -> Matches:
             if index is not None and as_of is not None:
                 beyond = after.path + "\0" * (after.page == END)
                 files = index.candidates(pattern.literals, start, beyond, stop)
-            with Contents(stop, store.index) as contents:
-                whole = searching.contents(files, contents)
+            with Scanner(stop, store.index) as scanner:
+                whole = searching.contents(files, scanner)
         return Matches(
             matches=searching.matches,
             searched=searching.searched,

@@ -34,7 +34,7 @@ class Skipped(Exception):
         self.partly = partly
 
 
-class Contents:
+class Scanner:
     """Takes the text out of files, with one reading process for all documents of a call."""
 
     def __init__(self, stop: Stop, index: Index | None = None) -> None:
@@ -45,7 +45,7 @@ class Contents:
         self._spent = 0.0
         """Seconds that the reading process has worked."""
 
-    def __enter__(self) -> "Contents":
+    def __enter__(self) -> "Scanner":
         return self
 
     def __exit__(
