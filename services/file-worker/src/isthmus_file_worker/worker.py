@@ -9,6 +9,7 @@ from isthmus_file_worker import completing, prompts, resources
 from isthmus_file_worker.deleting import delete_file
 from isthmus_file_worker.editing import edit_file
 from isthmus_file_worker.folder import Folder
+from isthmus_file_worker.inspecting import get_file_info
 from isthmus_file_worker.listing import list_files
 from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.moving import copy_file, move_file
@@ -25,6 +26,7 @@ def file_worker(stores: Mapping[str, StoreSettings] = {}) -> Worker[Store]:
     worker = Worker[Store]("file", argument="store", objects=True)
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
+    worker.tool(scope="files:read", action="read", read_only=True)(get_file_info)
     worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="update", destructive=True)(edit_file)
