@@ -28,7 +28,7 @@ class GetFileInfo(StoreArguments, kw_only=True):
     """Which file or folder."""
 
     path: str
-    """The file or folder."""
+    """File or folder."""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def get_file_info(call: Call[Store], arguments: GetFileInfo) -> FileInfo:
-    """Tells size, times, type, etag and metadata of a file; columns and rows of a table, pages of a document."""
+    """Tells size, time, type, etag and metadata of a file; columns and rows of a table; pages."""
     names = paths.parse(arguments.path)
 
     def work(stop: Stop) -> FileInfo:

@@ -22,24 +22,24 @@ class ReadFile(StoreArguments, kw_only=True):
     """Which file to read, and which part of it."""
 
     path: str
-    """The file, such as `reports/2026.csv`."""
+    """The file."""
     start: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """The first line, row, page or entry."""
+    """First line, row, page or entry."""
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Lines, rows, pages or entries at most; with `offset`, bytes."""
+    """How many at most; with `offset`, bytes."""
     columns: tuple[str, ...] = ()
-    """Of a table; left out: all."""
+    """Of a table."""
     sheet: str = ""
-    """Of a workbook; left out: the first."""
+    """Of a workbook."""
     encoding: str | None = None
-    """Such as `cp1252`: reads it as plain text; `base64`: its bytes."""
+    """Reads it as plain text, or with `base64` its bytes."""
     offset: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Bytes to skip of a text or with `base64`."""
+    """Bytes to skip."""
 
 
 async def read_file(call: Call[Store], arguments: ReadFile) -> Result[FileContent]:
-    """Reads a file, up to 256 KB at a time: text by lines, tables (CSV, JSONL, Parquet, Excel) by rows, documents (PDF,
-    Word, PowerPoint, HTML, e-mail) by pages, what is in archives, images, sound."""
+    """Reads a file or a part of it: text by lines, tables and Excel by rows, PDF, Office, HTML and e-mail by pages, the
+    list of an archive, images, sound."""
     names = paths.parse(arguments.path)
     if arguments.encoding not in (None, "base64"):
         check_encoding(arguments.encoding)
