@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import InvalidArguments, NotFound, TooLarge, ToolError
-from isthmus_file_worker.reading import BYTES_BUDGET
+from isthmus_file_worker.contents import BYTES_BUDGET
 from isthmus_file_worker.resources import LISTED, text_type
 from isthmus_file_worker.text import BUDGET
 from stores import Place, Store
@@ -73,10 +73,10 @@ async def test_of_a_long_text_there_is_the_beginning_and_how_to_go_on(tmp_path: 
     count = text.count("\n")
     assert text == "".join(lines[:count])
     assert len(text.encode()) <= BUDGET
-    assert note.endswith(f"read_file goes on with start_line={count + 1}.]")
-    assert (await store.ask("read_file", path="long.txt", start_line=count + 1))["content"].startswith(lines[count])
+    assert note.endswith(f"read_file goes on with start={count + 1}.]")
+    assert (await store.ask("read_file", path="long.txt", start=count + 1))["content"].startswith(lines[count])
     wide = (await store.read("wide.txt"))["text"]
-    assert wide.endswith('\n[The first line is cut here; read_file with encoding "base64" gives all bytes.]')
+    assert wide.endswith("\n[The first line is cut here; read_file with `offset` goes on in it.]")
     assert (await store.read("fits.txt"))["text"] == "y" * BUDGET
 
 

@@ -208,8 +208,8 @@ async def test_an_index_says_which_files_to_look_into(place: Place, tmp_path: Pa
         assert await search(store, "ne", path="many") == []
         caller = store.granted("a.txt", "many/**")
         assert await search(caller, "needle") == ["a.txt:2"]
-    assert (tmp_path / "index/reports.sqlite").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "index").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "index/index/reports.sqlite").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "index/index").stat().st_mode & 0o777 == 0o700
 
 
 async def test_an_index_follows_what_comes_changes_and_goes(place: Place, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ async def test_a_deadline_frees_the_worker_for_the_next_call(nats: NatsServer, t
         file.truncate(4_000_000_000)
     files = stores(shared={"path": str(tmp_path), "limit": 1})
     async with file_worker(nats, ISTHMUS_FILES=files) as caller:
-        slow: dict[str, Any] = {"path": "huge.log", "encoding": "utf-8", "start_line": 2}
+        slow: dict[str, Any] = {"path": "huge.log", "encoding": "utf-8", "start": 2}
         late = await caller.call("shared", "read_file", milliseconds=200, **slow)
         assert late["_meta"] == {"isthmus/error": "deadline_exceeded"}
         assert (await caller.call("shared", "list_files"))["isError"] is False

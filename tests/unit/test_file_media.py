@@ -5,8 +5,9 @@ import wave
 
 import pytest
 
-from isthmus_file_worker.media import Binary, Image, Kind, Sound, Text, recognize
+from isthmus_file_worker.media import Archive, Binary, Document, Image, Kind, Sound, Table, Text, recognize
 
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 GERMAN = "Größere Übersicht über die Geschäfte des Jahres, für alle Häuser: Köln, Düsseldorf, Zürich. " * 4
 
 
@@ -26,7 +27,17 @@ def wav() -> bytes:
         (b"", "empty", Text("utf-8")),
         (b"plain", "a.txt", Text("utf-8")),
         (GERMAN.encode(), "a.txt", Text("utf-8")),
-        (b"\xef\xbb\xbfa,b", "a.csv", Text("utf-8-sig")),
+        (b"\xef\xbb\xbfa,b", "a.txt", Text("utf-8-sig")),
+        (b"\xef\xbb\xbfa,b", "a.CSV", Table("csv", "text/csv", "utf-8-sig")),
+        (GERMAN.encode("utf-16"), "a.tsv", Table("tsv", "text/tab-separated-values", "utf-16")),
+        (b"{}\n", "a.ndjson", Table("jsonl", "application/jsonl", "utf-8")),
+        (b"PAR1\x15\0", "no-extension", Table("parquet", "application/vnd.apache.parquet")),
+        (b"PK\3\4" + b"\0" * 26 + b"xl/workbook.xml", "no-extension", Table("workbook", XLSX)),
+        (b"PK\3\4" + b"\0" * 26 + b"xl/workbook.xml", "a.zip", Archive("zip", "application/zip")),
+        (b"\xd0\xcf\x11\xe0" + b"\0" * 99, "a.xls", Table("workbook", "application/vnd.ms-excel")),
+        (b"  <!DOCTYPE html><p>x", "page", Document("html", "text/html", "utf-8")),
+        (b"Subject: x\n\ny", "a.eml", Document("eml", "message/rfc822", "utf-8")),
+        (b"\x1f\x8b\x08\0" + b"\xff" * 9, "a.tar.gz", Archive("packed", "application/gzip")),
         (GERMAN.encode("utf-16"), "a.txt", Text("utf-16")),
         (GERMAN.encode("utf-32"), "a.txt", Text("utf-32")),
         (b"GIF89a is how such files begin", "notes.txt", Text("utf-8")),
@@ -39,7 +50,7 @@ def wav() -> bytes:
         (b"\xff\xf3\x90\x64" + b"\0" * 99, "a.mp3", Sound("audio/mpeg")),
         (b"OggS\0\2" + b"\0" * 22 + b"\x01\x1e\x01vorbis", "a.ogg", Sound("audio/ogg")),
         (b"\x8f\x13\0\xff" * 20, "not-really.png", Binary("binary file")),
-        (b"%PDF-1.4\nall ASCII", "a.pdf", Binary("PDF document", "application/pdf")),
+        (b"%PDF-1.4\nall ASCII", "a.pdf", Document("pdf", "application/pdf")),
         (b"\x8f\x13\0\xff" * 20, "a.bin", Binary("binary file")),
     ],
 )
@@ -61,6 +72,6 @@ def test_a_sample_may_end_amid_a_character_but_a_file_may_not() -> None:
 
 
 def test_a_known_binary_is_called_by_its_name() -> None:
-    kind = recognize(b"PK\3\4\x14\0\0\0" + b"\0" * 50, "a.zip", whole=True)
+    kind = recognize(b"7z\xbc\xaf\x27\x1c\0\4" + b"\0" * 50, "a.7z", whole=True)
     assert isinstance(kind, Binary)
     assert kind.name != "binary file"

@@ -14,7 +14,7 @@ def main() -> None:
     """Runs the worker with the settings of the environment; with `--check` it only looks at them."""
     try:
         worker = file_worker()
-        source = partial(source_of, index_folder=read_settings(FileSettings).index_folder)
+        source = partial(source_of, data_dir=read_settings(FileSettings).data_dir)
         worker.follow(ConfiguredSources("files", StoreSettings, source))
         if sys.argv[1:] != ["--check"]:
             worker.run()

@@ -92,8 +92,8 @@ def _decoded(path: str, found: Found) -> tuple[str, str]:
         raise TooLarge(f"{path} has {found.size} bytes, and files of up to {LIMIT} can be edited.")
     data = found.read()
     kind = media.recognize(data[: media.SAMPLE], path, whole=len(data) <= media.SAMPLE)
-    if isinstance(kind, media.Text):
-        encoding = _with_order(kind.encoding, data)
+    if encoding := media.encoding_of(kind):
+        encoding = _with_order(encoding, data)
         try:
             text = data.decode(encoding)
             if text.encode(encoding) == data:

@@ -1,168 +1,94 @@
-"""`read_file`: texts by lines, images and sounds as what they are, everything else as base64."""
+"""`read_file`: texts by lines, tables by rows, documents by pages, images and sounds as such, all else as bytes."""
 
-import base64
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from isthmus.errors import InvalidArguments, NotFound, TooLarge, ToolError
-from isthmus.results import AudioContent, Content, ImageContent, TextContent
+from isthmus.errors import InvalidArguments, NotFound
 from isthmus.worker import Call, Result
-from isthmus_file_worker import media, paths
+from isthmus_file_worker import contents, media, paths
 from isthmus_file_worker.arguments import StoreArguments
+from isthmus_file_worker.contents import FileContent
+from isthmus_file_worker.extracting import extract, job_for
 from isthmus_file_worker.paths import show
+from isthmus_file_worker.readers.messages import Facts, Pages, Picture, Rows
 from isthmus_file_worker.store import OpenFile, Store
-from isthmus_file_worker.text import BUDGET, check_encoding, read_window
+from isthmus_file_worker.text import BUDGET, check_encoding, read_range, read_window
 from isthmus_file_worker.threads import Stop
 from isthmus_file_worker.visibility import look
-
-BYTES_BUDGET = BUDGET * 3 // 4
-"""Bytes in one answer as base64, which makes four characters of three bytes."""
-MEDIA_LIMIT = 4 * 1024 * 1024
-"""Bytes of an image or a sound at most: clients and models take no more."""
 
 
 class ReadFile(StoreArguments, kw_only=True):
     """Which file to read, and which part of it."""
 
     path: str
-    """The file, such as `reports/2026.csv`."""
-    start_line: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """Of a text: the first line."""
+    """The file."""
+    start: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """First line, row, page or entry."""
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Of a text: lines at most."""
+    """How many at most; with `offset`, bytes."""
+    columns: tuple[str, ...] = ()
+    """Of a table."""
+    sheet: str = ""
+    """Of a workbook."""
     encoding: str | None = None
-    """Of a text, such as `cp1252`; left out: it is found out. `base64` gives the bytes of any file."""
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """With `base64`: bytes to skip."""
-
-
-class FileContent(msgspec.Struct, frozen=True, kw_only=True):
-    """A file, or a part of it."""
-
-    path: str
-    kind: Literal["text", "image", "audio", "base64"]
-    size: int
-    """Bytes of the whole file."""
-    modified: datetime | None
-    media_type: str | None = None
-    """Of an image or a sound, which come as content of their own."""
-    encoding: str | None = None
-    """Of a text."""
-    content: str | None = None
-    """The text, or the bytes as base64."""
-    start_line: int | None = None
-    lines: int | None = None
-    """How many lines of a text are here."""
-    truncated: bool = False
-    """Whether there is more after this part."""
-    next_line: int | None = None
-    """`start_line` to go on with."""
-    next_offset: int | None = None
-    """`offset` to go on with."""
+    """Reads it as plain text, or with `base64` its bytes."""
+    offset: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Bytes to skip."""
 
 
 async def read_file(call: Call[Store], arguments: ReadFile) -> Result[FileContent]:
-    """Reads a file: a text by lines, up to 256 KB at a time; an image or a sound as such; any file as base64."""
+    """Reads a file or a part of it: text by lines, tables and Excel by rows, PDF, Office, HTML and e-mail by pages, the
+    list of an archive, images, sound."""
     names = paths.parse(arguments.path)
-    as_bytes = arguments.encoding == "base64"
-    if arguments.encoding is not None and not as_bytes:
+    if arguments.encoding not in (None, "base64"):
         check_encoding(arguments.encoding)
-    if arguments.offset and not as_bytes:
-        raise InvalidArguments('`offset` goes with encoding "base64"; a text goes on with `start_line`.')
+    if arguments.start > 1 and (arguments.offset is not None or arguments.encoding == "base64"):
+        raise InvalidArguments("`offset` counts bytes and `start` lines, rows or pages; use one of them.")
 
     def work(stop: Stop) -> Result[FileContent]:
         store = call.source.handle
         if look(store, call.granted, names, stop).kind == "folder":
             raise InvalidArguments(f"{show(names) or 'The root'} is a folder; use list_files.")
         with store.open_file(names) as file:
-            if as_bytes:
-                return _bytes(file, show(names), arguments.offset)
-            return _recognized(file, arguments, show(names), stop)
+            return _read(file, arguments, show(names), stop)
 
     return await call.source.handle.work(work, call.seconds)
 
 
-def _bytes(file: OpenFile, path: str, offset: int) -> Result[FileContent]:
-    data = file.read(offset, BYTES_BUDGET)
-    more = offset + len(data) < file.status.size and len(data) > 0
-    content = FileContent(
-        path=path,
-        kind="base64",
-        size=file.status.size,
-        modified=file.status.modified,
-        content=base64.b64encode(data).decode(),
-        truncated=more,
-        next_offset=offset + len(data) if more else None,
+def _read(file: OpenFile, arguments: ReadFile, path: str, stop: Stop) -> Result[FileContent]:
+    """As what the first bytes say, unless the caller says that it is a text or wants its bytes."""
+    start, limit, offset, encoding = arguments.start, arguments.limit, arguments.offset, arguments.encoding
+    if encoding == "base64":
+        return contents.of_bytes(file, path, offset or 0, limit)
+    kind = media.recognized(file, path) if encoding is None else media.Text(encoding)
+    strict, written = encoding is not None, media.encoding_of(kind)
+    if offset is not None and not written:
+        raise InvalidArguments(f'{path} is no text, so `offset` goes with encoding "base64".')
+    if offset is not None:
+        return contents.of_range(file, path, offset, read_range(file, written, offset, limit, strict=strict), written)
+    if isinstance(kind, media.Text) or (written and file.status.size == 0):
+        window = read_window(file.stream(stop), written, start, limit, stop, strict=strict)
+        if window.lines == 0 and start > 1:
+            raise NotFound(f"{path} has fewer than {start} lines.")
+        return contents.of_lines(file, path, start, window, written, strict=strict)
+    if isinstance(kind, media.Sound):
+        return contents.of_sound(file, path, kind)
+    if isinstance(kind, media.Binary):
+        return contents.of_unknown(file, path, kind)
+    job = msgspec.structs.replace(
+        job_for(kind, file, path, "read", budget=BUDGET),
+        start=start,
+        limit=limit or 2**31,
+        columns=list(arguments.columns),
+        sheet=arguments.sheet,
     )
-    notes = [
-        f"[Bytes {offset} to {offset + len(data)} of {file.status.size}; go on with offset={content.next_offset}.]"
-    ]
-    return _as_text(content, notes if more else [])
-
-
-def _recognized(file: OpenFile, arguments: ReadFile, path: str, stop: Stop) -> Result[FileContent]:
-    """As what the first bytes say, unless the caller says that it is a text."""
-    encoding, strict = arguments.encoding, arguments.encoding is not None
-    if encoding is None:
-        sample = file.read(0, media.SAMPLE)
-        match media.recognize(sample, path, whole=len(sample) == file.status.size):
-            case media.Text(found):
-                encoding = found
-            case media.Binary(name, _):
-                raise ToolError(
-                    f'{path} is no text but a {name} of {file.status.size} bytes; encoding "base64" gives its bytes.'
-                )
-            case media.Image(media_type) | media.Sound(media_type) as kind:
-                return _media(file, path, media_type, is_image=isinstance(kind, media.Image))
-    start = arguments.start_line
-    window = read_window(file.stream(stop), encoding, start, arguments.limit, stop, strict=strict)
-    if window.lines == 0 and start > 1:
-        raise NotFound(f"{path} has fewer than {start} lines.")
-    content = FileContent(
-        path=path,
-        kind="text",
-        size=file.status.size,
-        modified=file.status.modified,
-        encoding=encoding,
-        content=window.content,
-        start_line=start,
-        lines=window.lines,
-        truncated=window.more,
-        next_line=start + window.lines if window.more else None,
-    )
-    notes: list[str] = []
-    if not strict and "\ufffd" in window.content:
-        notes.append(f"[Some bytes are not valid {encoding} and show as \ufffd.]")
-    if window.cut:
-        notes.append(f'[Line {start} is longer than an answer may be and is cut; encoding "base64" gives all bytes.]')
-    if window.more:
-        last = start + window.lines - 1
-        notes.append(f"[Lines {start} to {last}; there is more: go on with start_line={last + 1}.]")
-    if not window.content:
-        notes.append("[The file is empty.]")
-    return _as_text(content, notes)
-
-
-def _media(file: OpenFile, path: str, media_type: str, *, is_image: bool) -> Result[FileContent]:
-    if file.status.size > MEDIA_LIMIT:
-        raise TooLarge(
-            f"{path} is {media_type} of {file.status.size} bytes, and {MEDIA_LIMIT} can be shown; "
-            'encoding "base64" gives its bytes in parts.'
-        )
-    data = file.read(0, MEDIA_LIMIT)
-    content = FileContent(
-        path=path,
-        kind="image" if is_image else "audio",
-        size=file.status.size,
-        modified=file.status.modified,
-        media_type=media_type,
-    )
-    part: Content = ImageContent.of(data, media_type) if is_image else AudioContent.of(data, media_type)
-    return Result(structured=content, content=(TextContent(f"{path}: {media_type}, {len(data)} bytes"), part))
-
-
-def _as_text(content: FileContent, notes: list[str]) -> Result[FileContent]:
-    parts = [content.content, *notes] if content.content else notes
-    return Result(structured=content, content=tuple(TextContent(part) for part in parts if part))
+    match extract(file, job, stop):
+        case Rows() as rows:
+            return contents.of_rows(file, path, start, rows, kind)
+        case Pages() as pages:
+            return contents.of_pages(file, path, start, pages, kind)
+        case Picture() as picture:
+            return contents.of_picture(file, path, picture)
+        case Facts():
+            raise AssertionError("a reader that is asked to read does not answer with facts")

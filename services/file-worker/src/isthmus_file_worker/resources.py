@@ -9,10 +9,10 @@ from isthmus.errors import TooLarge
 from isthmus.results import BlobResourceContents, ResourceContents, TextResourceContents
 from isthmus.worker import Call
 from isthmus_file_worker import media, paths
+from isthmus_file_worker.contents import BYTES_BUDGET, MEDIA_LIMIT
 from isthmus_file_worker.following import file_uri, folder_uri
 from isthmus_file_worker.listing import ListFiles, list_files
 from isthmus_file_worker.paths import Names, show
-from isthmus_file_worker.reading import BYTES_BUDGET, MEDIA_LIMIT
 from isthmus_file_worker.store import OpenFile, Store
 from isthmus_file_worker.text import read_window
 from isthmus_file_worker.threads import Stop
@@ -72,14 +72,11 @@ async def listed(call: Call[Store], names: Names) -> TextResourceContents:
 
 
 def _contents(file: OpenFile, names: Names, uri: str, stop: Stop) -> ResourceContents:
-    sample = file.read(0, media.SAMPLE)
-    match media.recognize(sample, show(names), whole=len(sample) == file.status.size):
-        case media.Text(encoding):
-            return TextResourceContents(_text(file, encoding, stop), text_type(names[-1]), uri)
-        case media.Image(media_type) | media.Sound(media_type):
-            return _blob(file, show(names), media_type, uri, MEDIA_LIMIT)
-        case media.Binary(_, media_type):
-            return _blob(file, show(names), media_type, uri, BYTES_BUDGET)
+    kind = media.recognized(file, show(names))
+    if encoding := media.encoding_of(kind):
+        return TextResourceContents(_text(file, encoding, stop), text_type(names[-1]), uri)
+    most = MEDIA_LIMIT if isinstance(kind, media.Image | media.Sound) else BYTES_BUDGET
+    return _blob(file, show(names), media.type_of(kind), uri, most)
 
 
 def _text(file: OpenFile, encoding: str, stop: Stop) -> str:
@@ -88,10 +85,10 @@ def _text(file: OpenFile, encoding: str, stop: Stop) -> str:
     if not window.more:
         return window.content
     if window.cut:
-        return f'{window.content}\n[The first line is cut here; read_file with encoding "base64" gives all bytes.]'
+        return f"{window.content}\n[The first line is cut here; read_file with `offset` goes on in it.]"
     return (
         f"{window.content}[Lines 1 to {window.lines} of a file of {file.status.size} bytes; "
-        f"read_file goes on with start_line={window.lines + 1}.]"
+        f"read_file goes on with start={window.lines + 1}.]"
     )
 
 

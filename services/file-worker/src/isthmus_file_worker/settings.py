@@ -12,8 +12,8 @@ from isthmus_file_worker.locations import BucketLocation, parse
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the file worker takes from the environment beside what every worker does."""
 
-    index_folder: str = ""
-    """Where the indexes of stores with `index = true` are kept."""
+    data_dir: str = ""
+    """The worker's own folder, for the indexes of stores with `index = true`."""
 
 
 LONGEST = 7 * 24 * 3600
@@ -41,7 +41,7 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How long links to files of a bucket may hold that share_file makes for people without an account; 0: none are
     made."""
     index: bool = False
-    """Whether search_files has an index of what is in the files, on the disk of the worker; see `index_folder`."""
+    """Whether search_files has an index of what is in the files, in ISTHMUS_DATA_DIR on the worker's disk."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     """Calls at a time."""
 

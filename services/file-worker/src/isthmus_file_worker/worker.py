@@ -12,6 +12,7 @@ from isthmus_file_worker.deleting import delete_file
 from isthmus_file_worker.editing import edit_file
 from isthmus_file_worker.folder import Folder
 from isthmus_file_worker.indexing import Index
+from isthmus_file_worker.inspecting import get_file_info
 from isthmus_file_worker.listing import list_files
 from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.moving import copy_file, move_file
@@ -24,12 +25,13 @@ from isthmus_file_worker.watching import watch
 from isthmus_file_worker.writing import create_folder, write_file
 
 
-def file_worker(stores: Mapping[str, StoreSettings] = {}, index_folder: str = "") -> Worker[Store]:
+def file_worker(stores: Mapping[str, StoreSettings] = {}, data_dir: str = "") -> Worker[Store]:
     """A worker that serves these stores; one that cannot be reached is served, and says so when it is called."""
     worker = Worker[Store]("file", argument="store", objects=True)
     worker.tool(scope="files:read", action="read", read_only=True)(list_files)
     worker.tool(scope="files:read", action="read", read_only=True)(read_file)
     worker.tool(scope="files:read", action="read", read_only=True)(search_files)
+    worker.tool(scope="files:read", action="read", read_only=True)(get_file_info)
     worker.tool(scope="files:write", action=("create", "update"), destructive=True)(write_file)
     worker.tool(scope="files:write", action="create", idempotent=True)(create_folder)
     worker.tool(scope="files:write", action="update", destructive=True)(edit_file)
@@ -41,17 +43,17 @@ def file_worker(stores: Mapping[str, StoreSettings] = {}, index_folder: str = ""
     worker.completion(action="read")(completing.path)
     worker.prompt(scope="files:read", action="read", title="Summarize a folder")(prompts.summarize_folder)
     for name, settings in stores.items():
-        worker.add(source_of(name, settings, index_folder))
+        worker.add(source_of(name, settings, data_dir))
     return worker
 
 
-def source_of(name: str, settings: StoreSettings, index_folder: str = "") -> Source[Store]:
+def source_of(name: str, settings: StoreSettings, data_dir: str = "") -> Source[Store]:
     """The store as a source. Raises ConfigurationError for a name that cannot be, and for an index without a place."""
-    if settings.index and not index_folder:
+    if settings.index and not data_dir:
         raise ConfigurationError(
-            f"files.{name} has `index = true`, so ISTHMUS_INDEX_FOLDER must name a folder for the index."
+            f"files.{name} has `index = true`, so ISTHMUS_DATA_DIR must name a folder to keep it in."
         )
-    index = Index(name, Path(index_folder).absolute()) if settings.index else None
+    index = Index(name, Path(data_dir).absolute() / "index") if settings.index else None
     location = settings.location
     handle: Store
     tools: dict[str, Tool[Store]] = {}

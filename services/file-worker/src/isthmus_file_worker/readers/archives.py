@@ -68,7 +68,7 @@ def _zipped(entry: zipfile.ZipInfo) -> list[JsonValue]:
 
 def _tarred(archive: tarfile.TarFile) -> Iterator[list[JsonValue]]:
     while (entry := archive.next()) is not None:
-        archive.members = []  # it would remember all
+        archive.members = []  # it would remember all  # pyright: ignore[reportAttributeAccessIssue]
         moment = datetime.fromtimestamp(min(max(int(entry.mtime), 0), LATEST), UTC)
         name = _clean(entry.name)
         folder = entry.isdir()

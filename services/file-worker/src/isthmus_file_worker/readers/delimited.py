@@ -87,7 +87,7 @@ def _opened(file: io.BufferedReader, job: Job) -> tuple[list[str], Iterator[list
     if first and first[0].lower().startswith("sep=") and len(first[0].strip()) == 5:  # as Excel says it
         between = first.pop(0)[4]
     rows = _rows(itertools.chain(first, lines), between or _between(first))
-    head = next(rows, [])
+    head = next(rows, list[str]())
     notes: list[str] = []
     if head and all(_is_value(text) for text in head):
         rows = itertools.chain([head], rows)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
-from typing import cast
 
 from isthmus_file_worker.readers.messages import Facts, Job, Pages
 from isthmus_file_worker.readers.pages import paged, window
@@ -35,7 +34,7 @@ def _lines(file: io.BufferedReader, job: Job) -> Iterator[str]:
             f'{job.path} has {job.size} bytes, and {LARGEST} can be read as an e-mail; encoding "utf-8" reads its '
             "source."
         )
-    message = cast("EmailMessage", BytesParser(policy=default).parse(file))
+    message = BytesParser(policy=default).parse(file)
     for name in HEADERS:
         if value := _header(message, name):
             yield f"{name}: {value}"

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from typing import cast
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -35,8 +36,8 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
     """Its columns with their types, and its rows."""
     del job
     table = _opened(file)
-    fields = [table.schema_arrow.field(place) for place in range(min(len(table.schema_arrow.names), WIDEST))]
-    columns = [Column(field.name, str(field.type)[:200]) for field in fields]
+    schema = table.schema_arrow
+    columns = [Column(name, str(schema.types[place])[:200]) for place, name in enumerate(schema.names[:WIDEST])]
     more = len(table.schema_arrow.names) - len(columns)
     notes = [f"It has {more} more columns."] if more else []
     return Facts(columns=columns, rows=table.metadata.num_rows, notes=notes)
@@ -61,23 +62,20 @@ def _rows(table: parquet.ParquetFile, places: list[int], skip: int) -> Iterator[
     wanted = [names[place] for place in places]
     alone = len({*names}) == len(names)
     for number in range(group, table.num_row_groups):
-        batches = table.iter_batches(
-            BATCH, row_groups=[number], columns=wanted if alone else None, use_threads=False
-        )
+        batches = table.iter_batches(BATCH, row_groups=[number], columns=wanted if alone else None, use_threads=False)
         for batch in batches:
             if skip >= batch.num_rows:
                 skip -= batch.num_rows
                 continue
             part, skip = batch.slice(skip), 0
-            columns = [
-                _values(part.column(part.schema.get_field_index(names[place]) if alone else place)) for place in places
-            ]
-            yield from map(list, zip(*columns, strict=True))
+            found = [part.schema.get_field_index(names[place]) if alone else place for place in places]
+            yield from map(list, zip(*(_values(part, place) for place in found), strict=True))
 
 
-def _values(column: "pa.Array[pa.Scalar[pa.DataType]]") -> list[JsonValue]:
+def _values(part: pa.RecordBatch, place: int) -> list[JsonValue]:
     """As JSON has them. What Python has no type for, such as nanoseconds, comes as text."""
+    column = part.column(place)  # pyright: ignore[reportUnknownVariableType]  (what is in it is not known before)
     try:
-        return [json_value(value) for value in column.to_pylist()]
+        return [json_value(value) for value in cast("list[object]", column.to_pylist())]
     except (ValueError, OverflowError, ImportError):
-        return [json_value(value) for value in column.cast(pa.string()).to_pylist()]
+        return [json_value(value) for value in cast("list[object]", column.cast(pa.string()).to_pylist())]

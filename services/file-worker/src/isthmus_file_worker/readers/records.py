@@ -81,7 +81,9 @@ def _columns(kinds: dict[str, set[str]]) -> list[Column]:
 def _kind(value: JsonValue) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else "boolean"
-    return {int: "number", float: "number", str: "string", list: "array"}.get(type(value), "object")
+    if isinstance(value, int | float):
+        return "number"
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
 
 
 def _lines(file: io.BufferedReader, job: Job) -> Iterator[tuple[int, bytes]]:

@@ -109,9 +109,7 @@ def answer(
     """What was collected, as the answer."""
     if kept.shortened:
         notes = [*notes, "The first row is too large for an answer, so its long values are cut where they end with …."]
-    return Rows(
-        columns=names, rows=kept.rows, more=kept.more, total=total, sheet=sheet, sheets=sheets, notes=notes
-    )
+    return Rows(columns=names, rows=kept.rows, more=kept.more, total=total, sheet=sheet, sheets=sheets, notes=notes)
 
 
 def _bytes(row: list[JsonValue]) -> int:

@@ -46,7 +46,7 @@ def _lines(table: Table) -> Iterator[str]:
         cells: list[str] = []
         before = None
         for cell in row.cells:
-            if cell._tc is not before:  # noqa: SLF001  (cells are made anew each time; only this tells them apart)
+            if cell is not before:
                 cells.append(" ".join(cell.text.split()))
-            before = cell._tc  # noqa: SLF001
+            before = cell
         yield "\t".join(cells)

@@ -63,10 +63,14 @@ def _opened(file: io.BufferedReader, job: Job) -> CalamineWorkbook:
 def _named(sheet: CalamineSheet) -> tuple[list[str], Iterator[list[JsonValue]], list[str]]:
     """The names in the first row, the rows below it, and what is to be said."""
     rows = _rows(sheet)
-    names, changed = unique_names(next(rows, []))
+    names, changed = unique_names(next(rows, list[JsonValue]()))
     if not changed:
         return names, rows, []
-    return names, rows, [f"Names of columns that are missing, twice or longer than {LONGEST_NAME} characters were changed."]
+    return (
+        names,
+        rows,
+        [f"Names of columns that are missing, twice or longer than {LONGEST_NAME} characters were changed."],
+    )
 
 
 def _rows(sheet: CalamineSheet) -> Iterator[list[JsonValue]]:
