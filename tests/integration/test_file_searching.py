@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isthmus_file_worker import searching
+import samples
+from isthmus_file_worker import scanning, searching
 from isthmus_file_worker.indexing import Index
 from isthmus_file_worker.paths import Names
 from isthmus_file_worker.store import OpenFile
@@ -107,6 +108,38 @@ async def test_what_may_not_be_read_is_not_found_and_not_counted(store: Store) -
     assert found(names) == ["b/deep/", "b/deep/c.md"]
     assert names["searched"] == 4
     assert (await caller.refused("search_files", query="x", path="none"))[0] == "not_found"
+
+
+DOCUMENTS: dict[str, bytes | str] = {
+    "a.pdf": samples.pdf("the first page", "a needle on the second"),
+    "b.docx": samples.word(["# A heading", "a needle in a paragraph"]),
+    "c.xlsx": samples.workbook({"one": [["x"]], "two": [["name"], ["needle"]]}),
+    "d.html": "<h1>Title</h1><p>a <b>nee</b>dle</p><script>needle()</script>",
+    "e.docx": b"PK\3\4 this is broken, needle or not",
+}
+
+
+async def test_text_in_documents_is_found_by_page(place: Place) -> None:
+    place.fill(dict(DOCUMENTS))
+    answer = await Store.at(place).ask("search_files", query="needle")
+    assert [(m["path"], m.get("page")) for m in answer["matches"]] == [
+        ("a.pdf", 2), ("b.docx", 1), ("c.xlsx", 2), ("d.html", 1),
+    ]  # fmt: skip
+    assert answer["skipped"] == {"could not be read": 1}
+
+
+async def test_an_index_keeps_the_text_of_documents(
+    folder: FolderPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.fill(dict(DOCUMENTS))
+    scanned = await search(Store.at(folder), "needle")
+    async with indexed(folder, tmp_path / "index") as (store, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(scanning, "document_text", None)
+            assert await search(store, "needle") == scanned
+        folder.fill({"a.pdf": samples.pdf("another needle")})
+        answer = await store.ask("search_files", query="needle", pattern="*.pdf")
+        assert [(m["path"], m["page"]) for m in answer["matches"]] == [("a.pdf", 1)]
 
 
 async def test_a_search_whose_time_is_over_goes_on_where_it_stopped(
@@ -205,7 +238,7 @@ async def test_an_index_says_which_files_to_look_into(place: Place, tmp_path: Pa
         opened.clear()
         assert await search(store, r"line 1\d$", regex=True) == [f"many/{n:03}.txt:1" for n in range(10, 20)]
         assert len(opened) == 11
-        assert await search(store, "ne", path="many") == []
+        assert await search(store, "needle", path="many") == []
         caller = store.granted("a.txt", "many/**")
         assert await search(caller, "needle") == ["a.txt:2"]
     assert (tmp_path / "index/index/reports.sqlite").stat().st_mode & 0o777 == 0o600
