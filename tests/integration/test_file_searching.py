@@ -115,7 +115,7 @@ DOCUMENTS: dict[str, bytes | str] = {
     "b.docx": samples.word(["# A heading", "a needle in a paragraph"]),
     "c.xlsx": samples.workbook({"one": [["x"]], "two": [["name"], ["needle"]]}),
     "d.html": "<h1>Title</h1><p>a <b>nee</b>dle</p><script>needle()</script>",
-    "e.docx": b"PK\3\4 this is broken, needle or not",
+    "e.docx": samples.word(["needle"])[:900],
 }
 
 
