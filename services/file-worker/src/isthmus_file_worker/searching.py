@@ -39,13 +39,13 @@ class SearchFiles(StoreArguments, kw_only=True):
     query: str
     """Text in a line of a file, or in a name."""
     where: Literal["contents", "names"] = "contents"
-    """`names`: the paths of files and folders."""
+    """`names`: in paths of files and folders."""
     regex: bool = False
     """`query` is a regular expression (RE2)."""
     case_sensitive: bool = False
     """Letter case counts."""
     path: str = ""
-    """The folder; left out: all."""
+    """The folder; left out: the root."""
     pattern: str = ""
     """Only files that match, as in list_files."""
     context: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
