@@ -1,6 +1,8 @@
 """search_files: names and contents, by scan and by index, and what a caller does not see."""
 
 import asyncio
+import base64
+import json
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -174,6 +176,20 @@ async def test_a_search_that_cannot_be_is_refused_in_a_sentence(
     assert (code, sentence[: len(begin)]) == ("invalid_arguments", begin)
 
 
+@pytest.mark.parametrize(
+    "path", ["../outside/secret.txt", "b/../../outside/secret.txt", "/etc/passwd", "hidden.txt", "a.txt"]
+)
+async def test_a_forged_cursor_leads_nowhere(tmp_path: Path, path: str) -> None:
+    place = FolderPlace(tmp_path / "store")
+    place.fill({"hidden.txt": "root: secret", "a.txt": "root: secret", "b/c.txt": "root: nothing"})
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret.txt").write_text("root: secret")
+    caller = Store.at(place).granted("b/**")
+    cursor = base64.urlsafe_b64encode(json.dumps([path, 0, 0]).encode()).decode()
+    result = await caller.call("search_files", query="root", path="b", cursor=cursor)
+    assert "secret" not in result["content"][0]["text"].replace("secret.txt", "")
+
+
 @pytest.mark.alone
 async def test_expressions_that_take_others_for_ever_take_no_time(folder: FolderPlace) -> None:
     folder.fill({"a.txt": "a" * 1_000_000})
@@ -262,6 +278,7 @@ async def test_an_index_follows_what_comes_changes_and_goes(place: Place, tmp_pa
         index.path.write_bytes(b"this is no database" * 1000)
         for suffix in ("-wal", "-shm"):
             Path(f"{index.path}{suffix}").unlink(missing_ok=True)
+        assert await search(store, "needle") == ["f.txt:4"]
         await refresh(store)
         assert await search(store, "needle") == ["f.txt:4"]
 

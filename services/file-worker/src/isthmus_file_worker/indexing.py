@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from isthmus.errors import NotFound, ToolError
+from isthmus.errors import NotFound, SourceUnavailable, ToolError
 from isthmus_file_worker.paths import DEPTH, Names, show
 from isthmus_file_worker.store import Selection, Status
 from isthmus_file_worker.threads import Stop
@@ -95,10 +95,11 @@ class Index:
 
     def as_of(self) -> datetime | None:
         """When all files were last looked at; None: they never were."""
-        if not self.path.exists():
+        try:
+            with self._reading() as database:
+                value = _fact(database, "as_of")
+        except sqlite3.Error:  # it is not there yet, or is begun anew
             return None
-        with self._reading() as database:
-            value = _fact(database, "as_of")
         return datetime.fromtimestamp(float(value), UTC) if value else None
 
     def candidates(self, literals: Iterable[str], folder: Names, beyond: str, stop: Stop) -> Iterator[Names]:
@@ -110,23 +111,26 @@ class Index:
             "select path from files where path >= ? and path < ? and (document = 0 or document in"
             " (select rowid from trigrams where trigrams match ?)) order by path limit ?"
         )
-        with self._reading() as database:
-            while True:
-                stop.check()
-                found = database.execute(statement, (begin, end, wanted, PAGE)).fetchall()
-                yield from (tuple(path.split("/")) for (path,) in found)
-                if len(found) < PAGE:
-                    return
-                begin = f"{found[-1][0]}\0"
+        while True:
+            stop.check()
+            try:
+                with self._reading() as database:
+                    found = database.execute(statement, (begin, end, wanted, PAGE)).fetchall()
+            except sqlite3.Error:
+                raise SourceUnavailable(f"The index of {self.name} is being made anew; try again.") from None
+            yield from (tuple(path.split("/")) for (path,) in found)
+            if len(found) < PAGE:
+                return
+            begin = f"{found[-1][0]}\0"
 
     def pages(self, path: str, etag: str) -> list[str] | None:
         """The text of a document, if it is that of this version."""
-        if not self.path.exists():
+        statement = "select pages from pages join files using (document) where path = ? and etag = ?"
+        try:
+            with self._reading() as database:
+                row = database.execute(statement, (path, etag)).fetchone()
+        except sqlite3.Error:
             return None
-        with self._reading() as database:
-            row = database.execute(
-                "select pages from pages join files using (document) where path = ? and etag = ?", (path, etag)
-            ).fetchone()
         return None if row is None else msgspec.msgpack.decode(zlib.decompress(row[0]), type=list[str])
 
     def update(self, store: "Store", touched: set[Names] | None, stop: Stop) -> None:
@@ -217,7 +221,7 @@ class Index:
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False)) as database:
+        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as database:
             yield database
 
 

@@ -160,7 +160,9 @@ class Searching:
     def files(self) -> Iterator[Names]:
         """The files to look into, beginning with the one in which the search goes on."""
         if self.after.path and self.after.page != END:
-            yield tuple(self.after.path.split("/"))
+            names = paths.parse(self.after.path)  # cursors come from outside
+            if names[: len(self.start)] == self.start:
+                yield names
         yield from (names for names, is_folder in self.walk(self.after.path) if not is_folder)
 
     def names(self) -> bool:
