@@ -37,8 +37,6 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
     places, left_out = places_of(job, names)
     chosen = [names[place] for place in places]
     skipped = sum(1 for _ in itertools.islice(rows, job.start - 1))
-    if skipped < job.start - 1:
-        raise start_beyond(job, skipped)
     ragged = widest = 0
 
     def picked() -> Iterator[list[JsonValue]]:
@@ -53,6 +51,8 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
             yield values
 
     kept = collect(picked(), chosen, job.budget, job.limit)
+    if not kept.rows and job.start > 1:
+        raise start_beyond(job, skipped)
     if ragged:
         notes.append(f"{ragged} rows have more or fewer values than the {len(names)} of the first row.")
         width = max((len(row) for row in kept.rows), default=len(chosen))
