@@ -1,4 +1,4 @@
-"""Files made to harm their readers: a clear sentence or a bounded answer, soon, and the worker lives and stays small."""
+"""Files made to harm their readers: a clear sentence or a bounded answer, soon, and a worker that lives on."""
 
 import asyncio
 import gzip
@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import samples
 from isthmus.errors import CATALOGUE, ToolError
-from isthmus_file_worker import extracting, media
+from isthmus_file_worker import media
 from isthmus_file_worker.extracting import AT_A_TIME, Reader, job_for
 from isthmus_file_worker.readers.confinement import MEMORY
 from isthmus_file_worker.store import Status
@@ -29,6 +30,12 @@ from stores import FolderPlace, Store, until
 
 pytest_plugins = ["store_fixtures"]
 
+CORNER = (
+    b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    b'<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>2</v></c></row>'
+    b"</sheetData></worksheet>"
+)
+"""A sheet of a workbook with one value in its first cell and one in its last."""
 GROWTH = 48 * 1024 * 1024
 """Bytes that a call may leave in the worker's memory, most of them for good reasons of the allocator."""
 
@@ -56,13 +63,11 @@ async def said(store: Store, path: str, seconds: float = 15, **arguments: Any) -
     before, began = memory(), time.monotonic()
     result = await store.call("read_file", path=path, seconds=seconds, **arguments)
     assert time.monotonic() - began < seconds + 1
-    info = await store.call("get_file_info", path=path, seconds=5)
+    info = await store.call("get_file_info", path=path, seconds=min(seconds, 4))
     assert info["isError"] is False
     assert memory() - before < GROWTH
     assert children() <= known
-    assert await store.ask("read_file", path="good.csv") | {"rows": [[1]]} == await store.ask(
-        "read_file", path="good.csv"
-    )
+    assert (await store.ask("read_file", path="good.csv"))["rows"] == [[1]]
     if result["isError"]:
         code = result["_meta"]["isthmus/error"]
         assert issubclass(CATALOGUE[code], ToolError)
@@ -94,9 +99,7 @@ def packed(files: dict[str, bytes | int], office: bytes | None = None) -> bytes:
 # Bombs
 
 BROKEN = r"a.{} is no .* that can be read\."
-TOO_MUCH = (
-    r"a.{} cannot be read: it is broken, or reading it takes more than the 512 MB of memory that there are for it\."
-)
+TOO_MUCH = r"a.{} cannot be read: it is broken, or reading it takes more than the 512 MB of memory .*\."
 
 
 @pytest.mark.parametrize(("ending", "part"), [("docx", "word/document.xml"), ("xlsx", "xl/worksheets/sheet1.xml")])
@@ -137,12 +140,7 @@ def lying(data: bytes, part: str) -> bytes:
 
 
 async def test_a_workbook_with_a_cell_in_its_last_corner_is_refused(store: Store) -> None:
-    sheet = (
-        b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
-        b'<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>2</v></c></row>'
-        b"</sheetData></worksheet>"
-    )
-    store.fill({"a.xlsx": packed({"xl/worksheets/sheet1.xml": sheet}, samples_of("xlsx"))})
+    store.fill({"a.xlsx": packed({"xl/worksheets/sheet1.xml": CORNER}, samples_of("xlsx"))})
     assert re.fullmatch(TOO_MUCH.format("xlsx"), await said(store, "a.xlsx"))
 
 
@@ -172,18 +170,18 @@ async def test_an_archive_that_unpacks_for_ever_is_stopped(store: Store, name: s
     head[148:156] = b" " * 8
     head[148:156] = b"%06o\0 " % sum(head)
     store.fill({name: gzip.compress(bytes(head)) + gzip.compress(bytes(2**24), 1) * 640})
-    text = await said(store, name, seconds=2, start=2)
+    text = await said(store, name, seconds=1.5, start=2)
     assert text == f"Reading {name} took too long and was stopped."
 
 
-async def test_a_tar_with_absurd_sizes_is_listed_as_far_as_it_goes(store: Store) -> None:
+async def test_a_tar_with_absurd_sizes_is_refused(store: Store) -> None:
     data = bytearray(samples.tarred({"a": b"x", "b": b"y"}))
     data[124:136] = b"\x80" + (2**62).to_bytes(11, "big")
     data[148:156] = b" " * 8
     data[148:156] = b"%06o\0 " % sum(data[:512])
     store.fill({"a.tar": bytes(data)})
     text = await said(store, "a.tar")
-    assert text.splitlines()[1].startswith(f"a\t{2**62}") or text == "a.tar is no tar archive that can be read."
+    assert text == "a.tar is no tar archive that can be read."
 
 
 async def test_a_pdf_with_a_page_that_unpacks_to_very_much_is_stopped(store: Store) -> None:
@@ -318,17 +316,16 @@ async def test_svg_and_html_are_only_texts(store: Store, tmp_path: Path) -> None
             "a.html": f"{entity}<p>&x;</p><iframe src='file:///secret.txt'></iframe><object data='http://x'>".replace(
                 str(tmp_path), ""
             ),
-            "deep.html": "<div>" * 300_000 + "text",
+            "deep.html": "<div>" * 10_000 + "text",
+            "deeper.html": "<div>" * 300_000 + "text",
             "tables.html": "<table><tr><td>" * 50_000 + "text",
         }
     )
     assert "&x;" in await said(store, "a.svg")
     assert "&x;" in await said(store, "a.html")
     for name in ("deep.html", "tables.html"):
-        text = await said(store, name)
-        assert "text" in text or re.fullmatch(
-            f"{BROKEN}|{TOO_MUCH}".format("html", "html").replace("a.", r"\w+."), text
-        )
+        assert "text" in await said(store, name)
+    assert await said(store, "deeper.html", seconds=2) == "Reading deeper.html took too long and was stopped."
 
 
 async def test_an_e_mail_with_ten_thousand_parts_within_each_other_is_refused_or_read(store: Store) -> None:
@@ -432,17 +429,8 @@ async def test_many_files_are_read_at_a_time_by_few_processes(store: Store) -> N
 
 
 def test_a_process_that_dies_is_replaced_for_the_next_file() -> None:
-    good, bad = (
-        Bytes(b"a\n1\n"),
-        Bytes(
-            packed(
-                {
-                    "xl/worksheets/sheet1.xml": b"<worksheet><sheetData><row r='1'><c r='A1'><v>1</v></c></row><row r='1048576'><c r='XFD1048576'><v>2</v></c></row></sheetData></worksheet>"
-                },
-                samples_of("xlsx"),
-            )
-        ),
-    )
+    good = Bytes(b"a\n1\n")
+    bad = Bytes(packed({"xl/worksheets/sheet1.xml": CORNER}, samples_of("xlsx")))
     table, workbook = media.Table("csv", "text/csv", "utf-8"), media.Table("workbook", "")
     with Reader(Stop(20)) as reader:
         for _ in range(2):
@@ -455,6 +443,13 @@ def test_a_process_that_dies_is_replaced_for_the_next_file() -> None:
 
 
 FORMATS = samples.every_format()
+SLOW = (
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.large_base_example,
+    HealthCheck.function_scoped_fixture,
+)
+EXAMPLES = int(os.environ.get("ISTHMUS_EXAMPLES", "10"))
 
 
 @st.composite
@@ -480,10 +475,7 @@ def broken(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 @given(st.lists(broken(), min_size=20, max_size=20), st.sampled_from(["read", "inspect", "text"]), st.integers(1, 3))
-@settings(
-    max_examples=20,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-)
+@settings(max_examples=EXAMPLES, suppress_health_check=SLOW)
 def test_a_file_that_is_broken_anyhow_gives_an_answer_or_a_sentence(
     files: list[tuple[str, bytes]], task: Any, start: int
 ) -> None:
@@ -495,13 +487,13 @@ def test_a_file_that_is_broken_anyhow_gives_an_answer_or_a_sentence(
             assert isinstance(kind, media.Table | media.Document | media.Archive | media.Image)
             job = job_for(kind, file, name, task, budget=10_000)
             try:
-                reader.extract(file, extracting.msgspec.structs.replace(job, start=start), seconds=5)
+                reader.extract(file, msgspec.structs.replace(job, start=start), seconds=5)
             except ToolError as error:
                 assert error.message.endswith(".")  # noqa: PT017
 
 
 @given(broken())
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=2 * EXAMPLES, suppress_health_check=SLOW)
 async def test_a_file_that_is_broken_anyhow_is_answered_by_the_tool(store: Store, file: tuple[str, bytes]) -> None:
     name, data = file
     store.fill({name: data})

@@ -13,12 +13,14 @@ from isthmus_file_worker.readers.refusing import broken, too_large
 from isthmus_file_worker.readers.rows import LONGEST_NAME, WIDEST, answer, collect, unique_names
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
 
-LINE = 4 * 1024 * 1024
+LINE = 16 * 1024 * 1024
 """Characters of a line."""
 VALUE = 1024 * 1024
 """Characters of a value."""
 LOOKED_AT = 20
 """Rows from which it is found out what stands between values."""
+BEGINNING = 16 * 1024
+"""Characters of each of those."""
 BETWEEN = ",;\t|"
 
 _DIGITS = re.compile(r"-?(0|[1-9][0-9]{0,14})")
@@ -123,9 +125,11 @@ def _rows(lines: Iterator[str], between: str) -> Iterator[list[str]]:
 def _between(lines: list[str]) -> str:
     """The sign that cuts the most lines into the same number of values, more than one."""
 
+    beginnings = [line[:BEGINNING] for line in lines]
+
     def score(sign: str) -> tuple[int, int]:
         try:
-            widths = Counter(len(row) for row in csv.reader(lines, delimiter=sign) if row)
+            widths = Counter(len(row) for row in csv.reader(beginnings, delimiter=sign) if row)
         except csv.Error:
             return (0, 0)
         width, count = max(widths.items(), key=lambda item: (item[0] > 1, item[1], item[0]), default=(0, 0))

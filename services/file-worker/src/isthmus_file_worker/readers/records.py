@@ -13,7 +13,7 @@ from isthmus_file_worker.readers.refusing import Refused, broken, too_large
 from isthmus_file_worker.readers.rows import FRAME, Collected, answer, cell
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
 
-LINE = 8 * 1024 * 1024
+LINE = 16 * 1024 * 1024
 """Characters of a line."""
 SAMPLED = 100
 """Rows from which the columns are told."""
