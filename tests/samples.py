@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from email.message import EmailMessage
+from typing import Literal, cast
 
 import docx
 import pptx
@@ -99,7 +100,7 @@ def workbook(sheets: Mapping[str, Sequence[Sequence[object]]]) -> bytes:
         for number, row in enumerate(rows):
             for place, value in enumerate(row):
                 if isinstance(value, date):
-                    sheet.write_datetime(number, place, value, day)
+                    sheet.write_datetime(number, place, datetime(value.year, value.month, value.day), day)  # noqa: DTZ001
                 elif value is not None:
                     sheet.write(number, place, value)
     book.close()
@@ -151,7 +152,8 @@ def zipped(files: Mapping[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> b
 def tarred(files: Mapping[str, bytes], packing: str = "") -> bytes:
     """A tar archive of these; packed with `gz`, `bz2` or `xz`."""
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=f"w:{packing}") as archive:
+    mode = cast("Literal['w:gz']", f"w:{packing}")
+    with tarfile.open(fileobj=file, mode=mode) as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(name.removesuffix("/"))
             entry.size, entry.mtime = len(data), int(datetime(2026, 1, 2, tzinfo=UTC).timestamp())
@@ -170,7 +172,7 @@ def image(width: int, height: int, format: str = "PNG", mode: str = "RGB", **opt
     return file.getvalue()
 
 
-def every_format() -> dict[str, bytes]:
+def every_format() -> dict[str, bytes | str]:
     """A small file of each."""
     return {
         "a.csv": b"id,name\n1,tea\n2,coffee\n",

@@ -24,9 +24,9 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
     """The entries that are wanted, with their sizes in bytes; folders end with a slash and have none."""
     entries, notes = _entries(file, job)
     skipped = sum(1 for _ in itertools.islice(entries, job.start - 1))
-    if skipped < job.start - 1:
-        raise start_beyond(job, skipped)
     kept = collect(entries, COLUMNS, job.budget, job.limit)
+    if not kept.rows and job.start > 1:
+        raise start_beyond(job, skipped)
     if not kept.rows:
         notes.append("The archive is empty.")
     return answer(COLUMNS, kept, notes, total=None if kept.more else skipped + len(kept.rows))

@@ -13,12 +13,14 @@ from isthmus_file_worker.readers.refusing import broken, too_large
 from isthmus_file_worker.readers.rows import LONGEST_NAME, WIDEST, answer, collect, unique_names
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
 
-LINE = 4 * 1024 * 1024
+LINE = 16 * 1024 * 1024
 """Characters of a line."""
 VALUE = 1024 * 1024
 """Characters of a value."""
 LOOKED_AT = 20
 """Rows from which it is found out what stands between values."""
+BEGINNING = 16 * 1024
+"""Characters of each of those."""
 BETWEEN = ",;\t|"
 
 _DIGITS = re.compile(r"-?(0|[1-9][0-9]{0,14})")
@@ -37,8 +39,6 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
     places, left_out = places_of(job, names)
     chosen = [names[place] for place in places]
     skipped = sum(1 for _ in itertools.islice(rows, job.start - 1))
-    if skipped < job.start - 1:
-        raise start_beyond(job, skipped)
     ragged = widest = 0
 
     def picked() -> Iterator[list[JsonValue]]:
@@ -53,6 +53,8 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
             yield values
 
     kept = collect(picked(), chosen, job.budget, job.limit)
+    if not kept.rows and job.start > 1:
+        raise start_beyond(job, skipped)
     if ragged:
         notes.append(f"{ragged} rows have more or fewer values than the {len(names)} of the first row.")
         width = max((len(row) for row in kept.rows), default=len(chosen))
@@ -123,9 +125,11 @@ def _rows(lines: Iterator[str], between: str) -> Iterator[list[str]]:
 def _between(lines: list[str]) -> str:
     """The sign that cuts the most lines into the same number of values, more than one."""
 
+    beginnings = [line[:BEGINNING] for line in lines]
+
     def score(sign: str) -> tuple[int, int]:
         try:
-            widths = Counter(len(row) for row in csv.reader(lines, delimiter=sign) if row)
+            widths = Counter(len(row) for row in csv.reader(beginnings, delimiter=sign) if row)
         except csv.Error:
             return (0, 0)
         width, count = max(widths.items(), key=lambda item: (item[0] > 1, item[1], item[0]), default=(0, 0))

@@ -26,7 +26,7 @@ def read(file: io.BufferedReader, job: Job) -> Picture:
         width, height = _upright(image)
         media_type = Image.MIME[image.format or "PNG"]
         image.draft("RGB", (2 * SIDE, 2 * SIDE))  # JPEG alone can be unpacked smaller than it is
-        if image.width * image.height > PIXELS:
+        if _is_huge(image):
             raise too_large(
                 f"{job.path} has {width} x {height} pixels, and {PIXELS} can be shown; "
                 'encoding "base64" gives its bytes in parts.'
@@ -46,8 +46,14 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
         return Facts(width=width, height=height)
 
 
+def _is_huge(image: Image.Image) -> bool:
+    return image.width * image.height > PIXELS
+
+
 def _upright(image: Image.Image) -> tuple[int, int]:
-    sideways = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    """Width and height. To tell whether a PNG image lies on its side, all of it must be unpacked."""
+    known = image.format == "JPEG" or not _is_huge(image)
+    sideways = known and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (image.height, image.width) if sideways else (image.width, image.height)
 
 

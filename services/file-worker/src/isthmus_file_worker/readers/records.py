@@ -13,7 +13,7 @@ from isthmus_file_worker.readers.refusing import Refused, broken, too_large
 from isthmus_file_worker.readers.rows import FRAME, Collected, answer, cell
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
 
-LINE = 8 * 1024 * 1024
+LINE = 16 * 1024 * 1024
 """Characters of a line."""
 SAMPLED = 100
 """Rows from which the columns are told."""
@@ -25,8 +25,6 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
     """The rows that are wanted; the columns are all names that these rows have, in the order in which they come up."""
     lines = _lines(file, job)
     skipped = sum(1 for _ in itertools.islice(lines, job.start - 1))
-    if skipped < job.start - 1:
-        raise start_beyond(job, skipped)
     names: dict[str, None] = dict.fromkeys(job.columns)
     records: list[Record] = []
     kept = Collected(job.budget, job.limit)
@@ -44,6 +42,8 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
         names |= dict.fromkeys(new)
         records.append(record)
         room -= size
+    if not records and job.start > 1:
+        raise start_beyond(job, skipped)
     places, left_out = places_of(msgspec.structs.replace(job, columns=[]), list(names))
     chosen = [list(names)[place] for place in places]
     kept.head(chosen)

@@ -52,7 +52,7 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
 
 
 def _opened(file: io.BufferedReader, job: Job) -> CalamineWorkbook:
-    if file.peek(2)[:2] == b"PK":
+    if not job.path.lower().endswith(".xls"):
         packages.check(file, job.path)
     try:
         return CalamineWorkbook.from_filelike(file)
