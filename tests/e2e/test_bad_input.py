@@ -49,7 +49,7 @@ CASES: list[Case] = [
     read("a path through a link", "out/passwd", "out"),
     read("a path with NUL", "hello.txt\0.png", "control characters"),
     read("a path with a backslash", "..\\slow.db", "backslash"),
-    read("a binary file as text", "program.bin", "base64"),
+    read("a binary file as text", "program.bin", "leave out the encoding", encoding="utf-8"),
     read("a file that is not there", "hallo.txt", "hallo.txt"),
     read("an unknown argument", "hello.txt", "`lines`", lines=3),
     ("a path that is too long", "write_file", {"path": "x/" * 3000, "content": ""}, "4096 bytes"),

@@ -144,7 +144,7 @@ async def test_lines_of_json_have_all_columns_of_their_rows(store: Store) -> Non
         ["id", "tags", "in", "big", "value"],
         [
             [1, ["a"], {"x": None}, None, None],
-            [2, None, None, 12345678901234567, None],
+            [2, None, None, "12345678901234567", None],
             [None, None, None, None, 7],
         ],
     )

@@ -1,12 +1,15 @@
 """Files made to harm their readers: a clear sentence or a bounded answer, soon, and a worker that lives on."""
 
 import asyncio
+import ctypes
 import gzip
 import io
 import os
 import re
 import socket
 import struct
+import subprocess
+import sys
 import time
 import zipfile
 import zlib
@@ -133,7 +136,7 @@ def lying(data: bytes, part: str) -> bytes:
     """The same archive, in which the directory says that the part has 1,000 bytes."""
     changed = bytearray(data)
     at = changed.index(b"PK\1\2")
-    while changed[at + 46 : at + 46 + len(part)] != part.encode():
+    while bytes(changed[at + 46 : at + 46 + len(part)]) != part.encode():
         at = changed.index(b"PK\1\2", at + 4)
     changed[at + 24 : at + 28] = struct.pack("<I", 1000)
     return bytes(changed)
@@ -268,6 +271,13 @@ async def test_quotes_that_never_end_are_refused(store: Store) -> None:
     assert await said(store, "a.csv") == "a.csv is no CSV table that can be read."
 
 
+async def test_numbers_and_texts_that_json_alone_can_write_are_read_or_refused(store: Store) -> None:
+    store.fill({"a.jsonl": '{"n":' + "9" * 5000 + '}\n{"n":1e999}\n', "b.jsonl": '{"t":"\\ud800"}\n'})
+    for name in ("a.jsonl", "b.jsonl"):
+        text = await said(store, name)
+        assert re.match(rf"n\n|t\n|{name} is no|Line 1 of {name} is no", text), text
+
+
 @pytest.mark.parametrize("length", [0, 16, 2**31 - 1])
 async def test_parquet_with_a_footer_that_lies_is_refused(store: Store, length: int) -> None:
     data = samples_of("parquet")
@@ -398,6 +408,39 @@ def test_the_process_that_reads_has_no_credentials_and_little_of_everything() ->
     finally:
         del os.environ["ISTHMUS_TEST_SECRET"]
     assert pid not in children()
+
+
+@pytest.mark.skipif(
+    ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < 4,
+    reason="this kernel has no Landlock for connections",
+)
+def test_the_process_that_reads_opens_no_file_but_its_own_and_no_connection(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        program = f"""
+import os, socket
+from isthmus_file_worker.readers.confinement import confine
+from isthmus_file_worker.readers.__main__ import module_of
+confine()
+for attempt in (
+    lambda: open({str(secret)!r}),
+    lambda: open("/proc/self/environ"),
+    lambda: os.listdir("/"),
+    lambda: open({str(tmp_path / "new")!r}, "w"),
+    lambda: os.execv("/bin/true", ["true"]),
+    lambda: socket.create_connection({server.getsockname()!r}),
+):
+    try:
+        attempt()
+    except PermissionError:
+        print("refused")
+for name in ("csv", "jsonl", "parquet", "workbook", "pdf", "docx", "pptx", "html", "eml", "zip", "image"):
+    module_of(name)
+print("all there")
+"""
+        done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=20)
+    assert done.stdout.splitlines() == ["refused"] * 6 + ["all there"], done.stderr
 
 
 async def test_a_call_that_is_cancelled_takes_its_process_with_it(store: Store) -> None:

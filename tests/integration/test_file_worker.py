@@ -39,19 +39,9 @@ async def test_stores_come_from_the_file_and_the_environment(nats: NatsServer, t
             name: [t["name"] for t in (await caller.ask(subjects.tools("file", m["definitions"])))["tools"]]
             for name, m in shown.items()
         }
-        assert tools == {
-            "shared": ["list_files", "read_file"],
-            "drafts": [
-                "copy_file",
-                "create_folder",
-                "delete_file",
-                "edit_file",
-                "list_files",
-                "move_file",
-                "read_file",
-                "write_file",
-            ],
-        }
+        reading = ["get_file_info", "list_files", "read_file", "search_files"]
+        writing = ["copy_file", "create_folder", "delete_file", "edit_file", "move_file", "write_file"]
+        assert tools == {"shared": reading, "drafts": sorted(reading + writing)}
         listed = await caller.call("shared", "list_files", store="shared", recursive=True, pattern="*.csv")
         assert [entry["path"] for entry in listed["structuredContent"]["entries"]] == ["reports/monthly-sales.csv"]
         missing = await caller.call("drafts", "list_files")

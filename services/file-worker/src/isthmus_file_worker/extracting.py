@@ -161,7 +161,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "isthmus_file_worker.readers"],
+            [sys.executable, "-I", "-B", "-m", "isthmus_file_worker.readers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

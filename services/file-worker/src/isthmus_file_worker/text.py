@@ -1,4 +1,4 @@
-"""A window of lines from a text file of any size, in constant memory."""
+"""Lines or bytes of a text file of any size, in constant memory."""
 
 import codecs
 import io

@@ -32,7 +32,10 @@ def main() -> None:
         except EOFError:
             return
         found = answer(job, io.BufferedReader(RemoteFile(channel, job.size)))
-        channel.send(found)
+        try:
+            channel.send(found)
+        except (UnicodeError, OverflowError) as error:  # a text or number that no message can have
+            channel.send(Refusal(code="broken", detail=repr(error)[:300]))
         if isinstance(found, Refusal) and found.code == "memory":
             return
 

@@ -12,6 +12,7 @@ from isthmus_file_worker.readers.messages import Column, Facts, Job, JsonValue, 
 from isthmus_file_worker.readers.refusing import Refused, broken, too_large
 from isthmus_file_worker.readers.rows import FRAME, Collected, answer, cell
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
+from isthmus_file_worker.readers.values import json_value
 
 LINE = 16 * 1024 * 1024
 """Characters of a line."""
@@ -104,7 +105,7 @@ def _lines(file: io.BufferedReader, job: Job) -> Iterator[tuple[int, bytes]]:
 
 def _record(line: bytes, number: int, job: Job) -> Record:
     try:
-        value: JsonValue = msgspec.json.decode(line)
+        value = json_value(msgspec.json.decode(line))
     except (msgspec.DecodeError, RecursionError):
         raise _no_json(number, job) from None
     return cast("Record", value) if isinstance(value, dict) else {"value": value}
