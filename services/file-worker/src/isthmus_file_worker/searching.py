@@ -203,6 +203,7 @@ class Searching:
                         if page == beyond.page and line.number <= beyond.line:
                             continue
                         if not self._add(path, page, line):
+                            self.searched += 1
                             return False
         except Skipped as skipped:
             self.skipped[skipped.reason] = self.skipped.get(skipped.reason, 0) + 1
