@@ -52,5 +52,6 @@ def make_files(folder: Path) -> None:
     folder.mkdir()
     (folder / "hello.txt").write_text("hello\n")
     (folder / "program.bin").write_bytes(bytes(range(256)) * 20)
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7\n")
     (folder / "long.txt").write_text("".join(f"line {number}\n" for number in range(200_000)))
     (folder / "out").symlink_to("/etc")
