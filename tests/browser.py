@@ -17,6 +17,9 @@ class Form(HTMLParser):
         self.action = ""
         self.fields: dict[str, str] = {}
         self.boxes: list[tuple[str, str]] = []
+        """Those that are ticked."""
+        self.offered: list[tuple[str, str]] = []
+        """All of them."""
         self.buttons: list[tuple[str, str]] = []
         self.feed(html)
 
@@ -26,8 +29,9 @@ class Form(HTMLParser):
             assert not self.action, "a page has one form"
             self.action = given["action"]
         elif tag == "input" and given.get("type") == "checkbox":
-            assert "checked" in given
-            self.boxes.append((given["name"], given["value"]))
+            self.offered.append((given["name"], given["value"]))
+            if "checked" in given:
+                self.boxes.append((given["name"], given["value"]))
         elif tag == "input":
             self.fields[given["name"]] = given.get("value", "")
         elif tag == "button" and "name" in given:
@@ -58,7 +62,7 @@ class Browser:
         """Sends the page's form with these values; `only` narrows check boxes to the given values."""
         assert self.page is not None
         form = Form(self.page.text)
-        boxes = [(name, value) for name, value in form.boxes if only is None or value in only.get(name, [])]
+        boxes = [(name, value) for name, value in form.boxes if value in (only or {}).get(name, [value])]
         body = urlencode([*{**form.fields, **values}.items(), *boxes])
         target = urljoin(str(self.page.url), form.action)
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.inside}

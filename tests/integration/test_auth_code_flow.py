@@ -23,6 +23,8 @@ from auth_server import (
     header,
 )
 
+EVERYTHING = ("source", "**")
+
 
 @pytest.fixture(scope="module")
 def auth(tmp_path_factory: pytest.TempPathFactory) -> Generator[Auth]:
@@ -96,12 +98,12 @@ def test_tokens_are_verified_with_the_published_keys(auth: Auth) -> None:
 
 
 def test_the_user_may_allow_less_than_was_asked(auth: Auth) -> None:
-    told = Browser(auth).decide(auth.request(), "allow", [("scope", "data:read")])
+    told = Browser(auth).decide(auth.request(), "allow", [("scope", "data:read"), EVERYTHING])
     assert auth.exchange(told["code"]).json()["scope"] == "data:read"
 
 
 def test_a_scope_that_was_not_asked_for_cannot_be_slipped_into_the_form(auth: Auth) -> None:
-    told = Browser(auth).decide(auth.request(), "allow", [("scope", "data:read"), ("scope", "sql:run")])
+    told = Browser(auth).decide(auth.request(), "allow", [("scope", "data:read"), ("scope", "sql:run"), EVERYTHING])
     assert auth.exchange(told["code"]).json()["scope"] == "data:read"
 
 
@@ -126,7 +128,7 @@ def test_the_consent_page_names_client_user_destination_and_scopes(auth: Auth) -
     assert "app.example.com" in page
     assert EMAIL in page
     assert "Create, change and delete rows of databases" in page
-    assert form.boxes == [("scope", "data:read"), ("scope", "data:write")]
+    assert form.boxes == [("scope", "data:read"), ("scope", "data:write"), EVERYTHING]
     assert form.buttons == [("decision", "allow"), ("decision", "deny"), ("decision", "switch")]
 
 
@@ -167,7 +169,7 @@ def test_a_request_without_redirect_uri_uses_the_only_one_registered(auth: Auth)
 )
 def test_the_services_own_client_accepts_loopback_and_the_well_known_redirects(auth: Auth, uri: str) -> None:
     browser = Browser(auth)
-    answer = browser.submit(browser.consent(auth.request(redirect_uri=uri)), {"decision": "allow"})
+    answer = browser.submit(browser.consent(auth.request(redirect_uri=uri, prompt="consent")), {"decision": "allow"})
     assert answer.headers["location"].startswith(uri + "?code=")
     assert auth.exchange(answered(answer)["code"], redirect_uri=uri).status_code == 200
 

@@ -32,6 +32,11 @@ def belongs_to(scope: str, kind: str) -> bool:
     return scope in SCOPES if kind in subjects.BUILT_IN else scope == use_of(kind)
 
 
+def writes(scope: str) -> bool:
+    """Whether something can be changed with it; of workers of other kinds it is not known, so they count."""
+    return scope not in ("data:read", "files:read", "sql:run")
+
+
 def describe(scope: str) -> str:
     """The scope in words, as a person reads it on the consent page."""
     return SCOPES.get(scope) or f"Use the {scope.partition(':')[0]} tools"

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime, policy
 from isthmus.origins import Origins
-from isthmus_auth import consent, endpoints, errors, pages
+from isthmus_auth import apps, consent, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.database import migrate, open_engine
@@ -32,6 +32,7 @@ from isthmus_auth.seed import seed
 from isthmus_auth.settings import AuthSettings
 from isthmus_auth.signing import SigningKey, load_key
 from isthmus_auth.site import Site
+from isthmus_auth.sources import Sources
 
 logger = logging.getLogger("isthmus_auth")
 
@@ -57,8 +58,12 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             pages.admin,
             consent.show_consent,
             consent.decide,
+            apps.show_apps,
+            apps.disconnect,
             endpoints.token,
             endpoints.register,
+            tokens.revoke_token,
+            tokens.introspect,
             endpoints.metadata,
             endpoints.jwks,
             endpoints.service_info,
@@ -97,7 +102,7 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     publishing = asyncio.create_task(publisher.run(), name="publisher")
     publishing.add_done_callback(_publisher_ended)
     try:
-        yield Site(Origins.of(settings), sessions, key, publisher)
+        yield Site(Origins.of(settings), sessions, key, publisher, Sources(lambda: publisher.connection))
     finally:
         publishing.cancel()
         await asyncio.wait([publishing])

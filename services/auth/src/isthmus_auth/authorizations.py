@@ -2,7 +2,7 @@
 
 import time
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from isthmus import policy
@@ -19,7 +19,9 @@ REFRESH_LIFETIME = 7 * 24 * 3600
 """Seconds that a refresh token is valid."""
 
 
-def grant(session: Session, client: Client, account_id: str, resource: Resource, scope: str) -> Authorization:
+def grant(
+    session: Session, client: Client, account_id: str, resource: Resource, scope: str, sources: list[str]
+) -> Authorization:
     """A new session of the client, with the account's consent."""
     now = int(time.time())
     authorization = Authorization(
@@ -29,6 +31,7 @@ def grant(session: Session, client: Client, account_id: str, resource: Resource,
         namespace=resource.namespace,
         resource=resource.url,
         scope=scope,
+        sources=sources,
         created_at=now,
         expires_at=now,
     )
@@ -42,7 +45,24 @@ def renew(session: Session, authorization: Authorization, client: Client) -> Non
     refreshes = client.check_grant_type("refresh_token")
     lifetime = REFRESH_LIFETIME if refreshes else CODE_LIFETIME + ACCESS_LIFETIME + policy.CLOCK_LEEWAY
     authorization.expires_at = int(time.time()) + lifetime
-    outbox.record(session, policy.key("consent", authorization.sid), policy.Consent(), authorization.expires_at)
+    shared = policy.Consent(tuple(authorization.sources))
+    outbox.record(session, policy.key("consent", authorization.sid), shared, authorization.expires_at)
+
+
+def latest(session: Session, client: Client, account_id: str, namespace: str) -> Authorization | None:
+    """What the account allowed this client the last time, as long as it holds."""
+    return session.scalars(
+        select(Authorization)
+        .where(
+            Authorization.client_id == client.client_id,
+            Authorization.account_id == account_id,
+            Authorization.namespace == namespace,
+            Authorization.revoked_at.is_(None),
+            Authorization.expires_at > int(time.time()),
+        )
+        .order_by(Authorization.created_at.desc(), Authorization.expires_at.desc())
+        .limit(1)
+    ).first()
 
 
 def revoke(session: Session, authorization: Authorization) -> None:

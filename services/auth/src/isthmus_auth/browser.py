@@ -79,6 +79,12 @@ def account_of(session: Session, browser: Browser) -> Account | None:
     return row.account
 
 
+def age_of(session: Session, browser: Browser) -> float:
+    """Seconds since somebody signed in with this browser."""
+    row = session.get(BrowserSession, digest(browser.id))
+    return float("inf") if row is None else time.time() - (row.expires_at - SESSION_LIFETIME)
+
+
 def begin_session(session: Session, account: Account) -> Browser:
     """Signs an account in, under an id that nobody has seen before."""
     browser = Browser(random_secret())

@@ -68,6 +68,10 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
         "registration_endpoint": f"{issuer}/register",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "introspection_endpoint": f"{issuer}/introspect",
+        "introspection_endpoint_auth_methods_supported": [method for method in AUTH_METHODS if method != "none"],
         "jwks_uri": f"{issuer}/jwks",
         "scopes_supported": [*SCOPES, OFFLINE],
         "response_types_supported": ["code"],
@@ -75,6 +79,7 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
         "grant_types_supported": list(GRANT_TYPES),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "authorization_response_iss_parameter_supported": True,
     }
     return Response(described, headers=FRESH)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from isthmus_auth.answers import Refusal, error_page, json_answer
-from isthmus_auth.headers import SHARED
+from isthmus_auth.headers import PROTOCOL
 from isthmus_auth.server import Answer
 
 logger = logging.getLogger("isthmus_auth")
@@ -57,6 +57,6 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[A
 
 def _answer(request: Request[Any, Any, Any], status: int, code: str, sentence: str) -> Response[Any]:
     path = request.url.path
-    if path in SHARED or path.startswith("/mcp-services/"):
+    if path in PROTOCOL or path.startswith("/mcp-services/"):
         return json_answer(Answer(status, {"error": code, "error_description": sentence}))
     return error_page(sentence, status)

@@ -26,16 +26,18 @@ from isthmus_auth.clients import basic_credentials
 from isthmus_auth.hashing import digest
 from isthmus_auth.models import Account, Authorization, AuthorizationCode, Client, RefreshToken
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.requested import OFFLINE, InvalidTargetError, Resource, find_resource, known_scopes
+from isthmus_auth.requested import OFFLINE, InvalidTargetError, Manner, Resource, find_resource, known_scopes
 from isthmus_auth.server import AUTH_METHODS, IsthmusServer, ProtocolRequest
 from isthmus_auth.signing import SigningKey, Subject
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """That an account allows what a client asked for, as far as these scopes."""
+    """That an account allows what a client asked for, as far as these scopes and sources."""
 
     account_id: str
     scope: str
+    sources: tuple[str, ...] = ("**",)
+    """Globs over `<kind>.<source>`."""
 
 
 class IsthmusGrant(BaseGrant):
@@ -76,6 +78,7 @@ class Requirements(CodeChallenge):
         if asked.get("code_challenge_method") != "S256":
             raise InvalidRequestError("PKCE is required: send code_challenge and code_challenge_method=S256.")
         super().validate_code_challenge(grant, redirect_uri)
+        grant.manner = Manner.of(asked)
         grant.resource = find_resource(grant.server.session, grant.server.origins, grant.client, asked.get("resource"))
 
     def get_authorization_code_challenge_method(self, authorization_code: AuthorizationCode) -> str:
@@ -87,6 +90,7 @@ class CodeGrant(IsthmusGrant, AuthorizationCodeGrant):
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
     resource: Resource
+    manner: Manner
 
     @classmethod
     def check_authorization_endpoint(cls, request: OAuth2Request) -> bool:
@@ -113,7 +117,9 @@ class CodeGrant(IsthmusGrant, AuthorizationCodeGrant):
     def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
         approval: Approval = request.user  # pyright: ignore[reportAssignmentType]  (set by create_authorization_response)
         session = self.server.session
-        authorization = authorizations.grant(session, self.client, approval.account_id, self.resource, approval.scope)
+        authorization = authorizations.grant(
+            session, self.client, approval.account_id, self.resource, approval.scope, list(approval.sources)
+        )
         session.flush()
         session.add(
             AuthorizationCode(

@@ -22,8 +22,11 @@ ALWAYS = {
 }
 """Set where a handler has not set its own."""
 
-SHARED = frozenset(("/.well-known/oauth-authorization-server", "/jwks", "/register", "/token"))
+SHARED = frozenset(("/.well-known/oauth-authorization-server", "/jwks", "/register", "/revoke", "/token"))
 """Read by clients that run in a browser, from any origin. None of them looks at cookies."""
+
+PROTOCOL = SHARED | {"/introspect"}
+"""What programs read: errors are JSON here."""
 
 PREFLIGHT = [
     (b"access-control-allow-origin", b"*"),

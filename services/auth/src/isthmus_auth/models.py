@@ -131,10 +131,13 @@ class Authorization(Base):
     namespace: Mapped[str] = mapped_column(String(64), ForeignKey("services.namespace", ondelete="CASCADE"))
     resource: Mapped[str]
     scope: Mapped[str]
+    sources: Mapped[list[str]]
+    """Globs over `<kind>.<source>`: what of their own the account shares."""
     created_at: Mapped[int]
     expires_at: Mapped[int] = mapped_column(index=True)
     revoked_at: Mapped[int | None]
     account: Mapped[Account] = relationship()
+    client: Mapped[Client] = relationship()
 
 
 class AuthorizationCode(Base, AuthorizationCodeMixin):

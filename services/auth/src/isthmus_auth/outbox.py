@@ -52,7 +52,8 @@ def current_entries(session: Session) -> dict[str, Entry]:
         entries[policy.key("user", account.id)] = _entry(_user(account))
     live = select(Authorization).where(Authorization.revoked_at.is_(None), Authorization.expires_at > now)
     for authorization in session.scalars(live):
-        entries[policy.key("consent", authorization.sid)] = _entry(policy.Consent(), authorization.expires_at)
+        shared = policy.Consent(tuple(authorization.sources))
+        entries[policy.key("consent", authorization.sid)] = _entry(shared, authorization.expires_at)
     for revocation in session.scalars(select(Revocation).where(Revocation.expires_at > now)):
         entries[revocation.key] = _entry(policy.Revoked(revocation.before), revocation.expires_at)
     return entries

@@ -24,6 +24,7 @@ from isthmus_auth.models import Account, Service
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.site import Site
 
+LONGEST_EMAIL = 320
 SIGN_IN = "/sign-in"
 ADMIN = "/admin/"
 
@@ -53,7 +54,9 @@ def root() -> Redirect:
 def show_sign_in(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template:
     """The sign-in form."""
     then = Parameters.parse(request.scope["query_string"]).get("next")
-    return _sign_in_page(Browser.of(request, site.origins), site, _safe(then))
+    then = _safe(then)
+    hint = Parameters.parse(then.partition("?")[2].encode()).get("login_hint")[:LONGEST_EMAIL]
+    return _sign_in_page(Browser.of(request, site.origins), site, then, email=hint)
 
 
 @post(SIGN_IN)
@@ -134,4 +137,4 @@ def _sign_in_page(
 
 def _safe(then: str) -> str:
     """Only our own pages: an address from a request must not lead anywhere else."""
-    return then if then.startswith("/authorize?") else ADMIN
+    return then if then.startswith("/authorize?") or then == "/apps" else ADMIN

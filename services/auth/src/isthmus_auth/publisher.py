@@ -59,6 +59,11 @@ class Publisher:
         self._complete = False
         """Whether the bucket is known to hold every entry, but for those in the outbox."""
 
+    @property
+    def connection(self) -> Client | None:
+        """The bus, once it was there."""
+        return self._client
+
     def wake(self) -> None:
         """There is something in the outbox. Any thread may call this."""
         self._loop.call_soon_threadsafe(self._work.set)

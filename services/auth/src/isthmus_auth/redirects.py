@@ -67,6 +67,12 @@ def is_loopback(uri: str) -> bool:
     return parts is not None and parts.scheme == "http" and not problem(uri)
 
 
+def is_of_a_site(uri: str) -> bool:
+    """Whether only the site in it can get what is sent there; on a device, any program might."""
+    parts = _split(uri)
+    return parts is not None and parts.scheme == "https" and not problem(uri)
+
+
 def redirect_matches(registered: str, requested: str) -> bool:
     """Exact, except that the port of a loopback host is the client's choice (RFC 8252, section 7.3)."""
     if registered == requested:

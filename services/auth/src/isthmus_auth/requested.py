@@ -1,13 +1,17 @@
 """What a client asks for: scopes, and the resource that its tokens are meant for (RFC 8707)."""
 
+from dataclasses import dataclass
+
 import msgspec
 from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidRequestError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from isthmus.origins import Origins
 from isthmus.scopes import DEFAULT_SCOPES, is_scope
 from isthmus_auth.models import Client, Service
+from isthmus_auth.parameters import Parameters
 
 OFFLINE = "offline_access"
 """Accepted because clients ask for it; refresh tokens come with it and without."""
@@ -36,6 +40,39 @@ def offered_scopes(text: str) -> list[str]:
     """What the consent page offers for a request: what it asks for, or else the default."""
     asked = [scope for scope in known_scopes(text) if scope != OFFLINE]
     return asked or list(DEFAULT_SCOPES)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the person is to be asked (OpenID Connect Core, section 3.1.2.1)."""
+
+    silent: bool = False
+    """`prompt=none`: not at all."""
+    anew: bool = False
+    """`prompt=login`: they are to sign in, whoever is."""
+    choosing: bool = False
+    """`prompt=select_account`: the same, for another account maybe."""
+    asking: bool = False
+    """`prompt=consent`: about the consent, whatever was allowed before."""
+    max_age: int | None = None
+    """Seconds since they signed in, at most."""
+
+    @classmethod
+    def of(cls, asked: Parameters) -> "Manner":
+        """Raises InvalidRequestError."""
+        prompts = asked.get("prompt").split()
+        age = asked.get("max_age")
+        if "none" in prompts and len(prompts) > 1:
+            raise InvalidRequestError("The prompt none goes with no other.")
+        if age and not (age.isascii() and age.isdecimal() and len(age) < 10):
+            raise InvalidRequestError("max_age must be a number of seconds.")
+        return cls(
+            "none" in prompts,
+            "login" in prompts,
+            "select_account" in prompts,
+            "consent" in prompts,
+            int(age) if age else None,
+        )
 
 
 def find_resource(session: Session, origins: Origins, client: Client, url: str) -> Resource:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from isthmus.policy import StateKeys
@@ -27,6 +28,21 @@ class Subject(msgspec.Struct, frozen=True):
     """None: a client that acts for itself."""
     namespace: str
     audience: str
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What an access token says (RFC 9068, section 2.2)."""
+
+    iss: str
+    sub: str
+    client_id: str
+    jti: str
+    scope: str
+    service: str
+    aud: str
+    iat: int
+    exp: int
+    sid: str = ""
 
 
 class SigningKey:
@@ -60,6 +76,16 @@ class SigningKey:
             claims["sid"] = subject.sid
         header = {"alg": ALGORITHM, "typ": "at+jwt", "kid": self.kid}
         return jwt.encode(header, claims, self._private, algorithms=[ALGORITHM])
+
+    def claims(self, token: str, issuer: str) -> Claims | None:
+        """What a token of ours says that has not expired; None: it is none."""
+        try:
+            decoded = jwt.decode(token, self._private, algorithms=[ALGORITHM])
+            claims = msgspec.convert(decoded.claims, Claims)
+        except (JoseError, ValueError):
+            return None
+        ours = decoded.header.get("typ") == "at+jwt" and claims.iss == issuer
+        return claims if ours and claims.exp > time.time() else None
 
 
 def load_key(folder: Path) -> SigningKey:

@@ -11,6 +11,7 @@ from isthmus_auth.flows import open_server
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.server import IsthmusServer
 from isthmus_auth.signing import SigningKey
+from isthmus_auth.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Site:
     sessions: sessionmaker[Session]
     key: SigningKey
     publisher: Publisher
+    sources: Sources
     attempts: Attempts = field(default_factory=Attempts)
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""
