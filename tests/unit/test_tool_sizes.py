@@ -16,7 +16,7 @@ def tools() -> list[types.Tool]:
 
 
 @pytest.mark.parametrize("access", ["read-only", "read-write"])
-@pytest.mark.parametrize(("databases", "most"), [(2, 20 * KB), (100, 24 * KB)])
+@pytest.mark.parametrize(("databases", "most"), [(2, 21 * KB), (100, 24 * KB)])
 def test_the_list_of_tools_is_short(databases: int, most: int, access: str) -> None:
     assert size(listed(databases, access)) < most
 

@@ -1,10 +1,12 @@
 """`python -m isthmus_file_worker`: serves the configured file stores until it is told to stop."""
 
 import sys
+from functools import partial
 
 from isthmus.errors import ConfigurationError
+from isthmus.settings import read_settings
 from isthmus.worker import ConfiguredSources
-from isthmus_file_worker.settings import StoreSettings
+from isthmus_file_worker.settings import FileSettings, StoreSettings
 from isthmus_file_worker.worker import file_worker, source_of
 
 
@@ -12,7 +14,8 @@ def main() -> None:
     """Runs the worker with the settings of the environment; with `--check` it only looks at them."""
     try:
         worker = file_worker()
-        worker.follow(ConfiguredSources("files", StoreSettings, source_of))
+        source = partial(source_of, data_dir=read_settings(FileSettings).data_dir)
+        worker.follow(ConfiguredSources("files", StoreSettings, source))
         if sys.argv[1:] != ["--check"]:
             worker.run()
     except ConfigurationError as error:

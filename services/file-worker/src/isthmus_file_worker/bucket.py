@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from isthmus.errors import Conflict, InvalidArguments, NotFound, TooLarge, ToolError
 from isthmus.plans import Writes
 from isthmus_file_worker import threads
+from isthmus_file_worker.indexing import Index
 from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.paths import DEPTH, Names, can_be_named, show
 from isthmus_file_worker.s3 import NEW, PAGE, Client, Item, Piece, same
@@ -134,12 +135,14 @@ class Bucket:
         secret_key: str,
         limit: int = 16,
         writes: Writes = "direct",
+        index: Index | None = None,
     ) -> None:
         self.name = name
+        self.index = index
         self.writes: Writes = writes
         self._prefix = location.prefix
         self._client = Client(name, location, access_key, secret_key, limit)
-        self._pool = ThreadPoolExecutor(limit, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(limit + (index is not None), thread_name_prefix=name)
         self._keeps_markers: bool | None = None
         """Whether the endpoint keeps an empty object whose key ends with a slash; None: not tried yet."""
 
@@ -353,6 +356,8 @@ class Bucket:
         return bool(self._client.page(self._folder_key(names), "", "", show(names), cut=False, size=1).items)
 
     def _key(self, names: Names) -> str:
+        if ".." in names:  # no path that was parsed has it, and a URL would lead elsewhere with it
+            raise NotFound(f"There is no {show(names)}.")
         key = self._prefix + show(names)
         if len(key.encode()) > KEY_BYTES:
             raise InvalidArguments(f"Paths in the store {self.name} are shorter than that.")

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -44,6 +44,12 @@ def _etag(status: os.stat_result) -> str:
     time of change, which nobody can set."""
     known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises FileNotFoundError for names that are steps elsewhere, which no path that was parsed has."""
+    if any(name in ("", ".", "..") or "/" in name for name in names):
+        raise FileNotFoundError
 
 
 def look_at(parent: int, name: str) -> os.stat_result:

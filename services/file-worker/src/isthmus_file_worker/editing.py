@@ -23,12 +23,10 @@ _MARKED = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-32": (code
 
 
 class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A replacement."""
+    """A replacement: `old` is in the file exactly once."""
 
     old: Annotated[str, msgspec.Meta(min_length=1)]
-    """Text that is in the file exactly once."""
     new: str
-    """What to put in its place."""
 
 
 class EditFile(Change, kw_only=True):
@@ -37,7 +35,7 @@ class EditFile(Change, kw_only=True):
     path: str
     """The file."""
     edits: Annotated[list[Edit], msgspec.Meta(min_length=1, max_length=100)]
-    """Replacements of text that is in the file exactly once, one after the other."""
+    """Replacements, one after the other; `old` must be in the file exactly once."""
     if_match: str = ""
     """Only if the file there has this etag."""
 

@@ -19,7 +19,8 @@ from isthmus.errors import Conflict, NotAllowed, NotFound, SourceUnavailable, To
 from isthmus.plans import Writes
 from isthmus_file_worker import descriptors, emptying, threads, walking
 from isthmus_file_worker.copying import copy_file, copy_folder, remove
-from isthmus_file_worker.descriptors import enter, kind_of, look_at, status_of, status_of_any
+from isthmus_file_worker.descriptors import check_names, enter, kind_of, look_at, status_of, status_of_any
+from isthmus_file_worker.indexing import Index
 from isthmus_file_worker.locking import locked
 from isthmus_file_worker.paths import Names, show
 from isthmus_file_worker.placing import PIECE, aside, fill, settle, take_name
@@ -55,12 +56,15 @@ class OpenLocalFile:
 class Folder:
     """A Store over a folder."""
 
-    def __init__(self, name: str, root: Path, limit: int = 16, writes: Writes = "direct") -> None:
+    def __init__(
+        self, name: str, root: Path, limit: int = 16, writes: Writes = "direct", index: Index | None = None
+    ) -> None:
         """`root` itself may be a link: whoever configures the store decides that."""
         self.name = name
+        self.index = index
         self.writes: Writes = writes
         self.root = root
-        self._pool = ThreadPoolExecutor(limit, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(limit + (index is not None), thread_name_prefix=name)
 
     async def work(self, work: Callable[[Stop], T], seconds: float) -> T:
         return await threads.run(self._pool, work, seconds)
@@ -75,6 +79,7 @@ class Folder:
         with self.explained(names):
             descriptor = self._open_root()
             try:
+                check_names(names)
                 for name in names:
                     inner = enter(descriptor, name, make=make)
                     os.close(descriptor)
@@ -87,6 +92,7 @@ class Folder:
     def open_file(self, names: Names) -> Generator[OpenLocalFile]:
         """Opens a regular file and nothing else, ever."""
         with self.open_folder(names[:-1]) as parent, self.explained(names):
+            check_names(names)
             if kind_of(look_at(parent, names[-1])) != "file":
                 raise FileNotFoundError
             descriptor = os.open(names[-1], _FILE, dir_fd=parent)

@@ -31,11 +31,13 @@ def folder_uri(store: str, names: Names) -> str:
 
 async def replaced(call: Call[Store], names: Names) -> None:
     """A file has another content: its folder's list shows another size and time."""
+    _touch(call, [names])
     await _tell(call, [file_uri(call.source.name, names), folder_uri(call.source.name, names[:-1])])
 
 
 async def came_or_went(call: Call[Store], files: Collection[Names] = (), folders: Collection[Names] = ()) -> None:
     """These files or folders are there now, or are not any more; the folders above may have come or gone with them."""
+    _touch(call, [*files, *folders])
     store = call.source.name
     uris = [file_uri(store, names) for names in files] + [folder_uri(store, names) for names in folders]
     above = [uri for names in (*files, *folders) for uri in uris_above(store, names)]
@@ -45,6 +47,11 @@ async def came_or_went(call: Call[Store], files: Collection[Names] = (), folders
 def uris_above(store: str, names: Names) -> list[str]:
     """The folders in which it is, innermost first."""
     return [folder_uri(store, names[:depth]) for depth in reversed(range(len(names)))]
+
+
+def _touch(call: Call[Store], changed: Iterable[Names]) -> None:
+    if (index := call.source.handle.index) is not None:
+        index.touch(changed)
 
 
 async def _tell(call: Call[Store], uris: Iterable[str]) -> None:

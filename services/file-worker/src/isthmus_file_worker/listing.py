@@ -30,13 +30,13 @@ class ListFiles(StoreArguments, kw_only=True):
     """Which entries to list."""
 
     path: str = ""
-    """The folder, such as `reports/2026`; left out: the root."""
+    """The folder; left out: the root."""
     recursive: bool = False
-    """Lists what is in the folders below, too."""
+    """Also what is in the folders below."""
     depth: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Levels of folders to list; 1 is this folder alone."""
+    """So many levels of folders; 1 is this one."""
     pattern: str = ""
-    """Only entries whose name matches: `*.csv`; with a slash, whose path from the folder on does: `2026/**/*.csv`."""
+    """Only such names: `*.csv`, or paths from the folder on: `2026/**/*.csv`."""
     order_by: Literal["path", "-modified", "-size"] = "path"
     """`-modified`: the newest first; `-size`: the largest."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200

@@ -8,6 +8,14 @@ import msgspec
 from isthmus.plans import Writes
 from isthmus_file_worker.locations import BucketLocation, parse
 
+
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file worker takes from the environment beside what every worker does."""
+
+    data_dir: str = ""
+    """The worker's own folder, for the indexes of stores with `index = true`."""
+
+
 LONGEST = 7 * 24 * 3600
 """Seconds that a presigned URL of S3 may hold."""
 
@@ -32,6 +40,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     share_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] = 0
     """How long links to files of a bucket may hold that share_file makes for people without an account; 0: none are
     made."""
+    index: bool = False
+    """Whether search_files has an index of what is in the files, in ISTHMUS_DATA_DIR on the worker's disk."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     """Calls at a time."""
 

@@ -5,11 +5,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import RawIOBase
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from isthmus.plans import Writes
 from isthmus_file_worker.paths import Names
 from isthmus_file_worker.threads import Stop
+
+if TYPE_CHECKING:
+    from isthmus_file_worker.indexing import Index
 
 T = TypeVar("T")
 
@@ -105,6 +108,11 @@ class Store(Protocol):
     @property
     def writes(self) -> Writes:
         """How files are changed."""
+        ...
+
+    @property
+    def index(self) -> "Index | None":
+        """Of the text in its files, where the configuration asks for one."""
         ...
 
     async def work(self, work: Callable[[Stop], T], seconds: float) -> T:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -31,7 +31,10 @@ async def watch(folder: Folder, updated: Updated) -> None:
             async with aclosing(_changes(folder.root)) as batches:
                 async for paths in batches:
                     said = False
-                    for uri in await asyncio.to_thread(_uris, folder, paths):
+                    changed = await asyncio.to_thread(_changed, folder, paths)
+                    if folder.index is not None:
+                        folder.index.touch(changed)
+                    for uri in _uris(folder.name, changed):
                         await updated(uri)
         except OSError as error:
             if not said:
@@ -67,18 +70,20 @@ async def _changes(root: Path) -> AsyncGenerator[Collection[str]]:
         pool.shutdown(wait=False)
 
 
-def _uris(folder: Folder, paths: Iterable[str]) -> list[str]:
+def _changed(folder: Folder, paths: Iterable[str]) -> list[Names]:
+    """What of it is in the store."""
+    found = (_names(folder.root, path) for path in paths)
+    return [names for names in found if names is not None and _is_inside(folder, names)]
+
+
+def _uris(store: str, changed: Iterable[Names]) -> Iterator[str]:
     """The resources that changed: each file or folder, the list that it is in, and those above."""
     uris: dict[str, None] = {}
-    for path in paths:
-        names = _names(folder.root, path)
-        if names is None or not _is_inside(folder, names):
-            continue
-        uris |= dict.fromkeys([file_uri(folder.name, names), folder_uri(folder.name, names)])
-        uris |= dict.fromkeys(uris_above(folder.name, names))
+    for names in changed:
+        uris |= dict.fromkeys([file_uri(store, names), folder_uri(store, names), *uris_above(store, names)])
         if len(uris) >= TOLD:
             break
-    return list(uris)
+    return iter(uris)
 
 
 def _names(root: Path, path: str) -> Names | None:

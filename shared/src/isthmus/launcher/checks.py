@@ -225,7 +225,7 @@ def _refusal(module: str, config: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in _OTHER_SOURCES}
     worker = subprocess.run(
         [sys.executable, "-m", module, "--check"],
-        env={**environment, "ISTHMUS_CONFIG": str(config)},
+        env={"ISTHMUS_DATA_DIR": ".", **environment, "ISTHMUS_CONFIG": str(config)},  # `isthmus up` gives it one
         capture_output=True,
         text=True,
         check=False,

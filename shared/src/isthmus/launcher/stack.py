@@ -195,7 +195,10 @@ class Stack:
         if self.sources.config is not None:
             workers["ISTHMUS_CONFIG"] = str(self.sources.config.resolve())
         databases = {"ISTHMUS_DATABASES": _json(self.sources.databases)}
-        files = {"ISTHMUS_FILES": _json(self.sources.files)}
+        files = {
+            "ISTHMUS_FILES": _json(self.sources.files),
+            "ISTHMUS_DATA_DIR": str(self.folder.path / "files"),
+        }
         return [
             ("mcp-gateway", "isthmus_mcp_gateway", {**gateway, **self._bus("gateway")}),
             ("auth", "isthmus_auth", {**auth, **self._bus("auth")}),
