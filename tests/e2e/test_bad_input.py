@@ -49,12 +49,8 @@ CASES: list[Case] = [
     read("a path through a link", "out/passwd", "out"),
     read("a path with NUL", "hello.txt\0.png", "control characters"),
     read("a path with a backslash", "..\\slow.db", "backslash"),
-<<<<<<< HEAD
     read("a binary file as text", "program.bin", "not valid utf-8", encoding="utf-8"),
     read("a broken document", "broken.pdf", "broken.pdf is no PDF document that can be read."),
-=======
-    read("a binary file as text", "program.bin", "leave out the encoding", encoding="utf-8"),
->>>>>>> main
     read("a file that is not there", "hallo.txt", "hallo.txt"),
     read("an unknown argument", "hello.txt", "`lines`", lines=3),
     ("a path that is too long", "write_file", {"path": "x/" * 3000, "content": ""}, "4096 bytes"),

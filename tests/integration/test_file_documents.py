@@ -9,10 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
 from PIL import Image
 from pyarrow import parquet
 
 import samples
+from buckets import Endpoint
 from isthmus.errors import ToolError
 from isthmus_file_worker import extracting, media
 from isthmus_file_worker.threads import Stop
@@ -352,6 +355,25 @@ async def test_a_folder_and_a_text_have_few_facts(store: Store) -> None:
     assert (await store.ask("get_file_info", path="b.bin"))["media_type"] == "application/octet-stream"
     code, sentence = await store.refused("get_file_info", path="in/b.md")
     assert (code, sentence) == ("not_found", "There is no in/b.md. Did you mean in/a.md?")
+
+
+async def test_an_object_has_the_version_and_the_metadata_that_the_bucket_keeps(moto: Endpoint) -> None:
+    place = moto.bucket()
+    place.client.set_bucket_versioning(place.bucket, VersioningConfig(ENABLED))
+    place.client.put_object(
+        place.bucket, "a.csv", io.BytesIO(b"a\n1\n"), 4, content_type="text/x-table", metadata={"Author": "Ann"}
+    )
+    store = Store.at(place)
+    result = await store.call("get_file_info", path="a.csv")
+    info = result["structuredContent"]
+    assert (info["metadata"], info["media_type"], info["stored_type"]) == (
+        {"author": "Ann"},
+        "text/csv",
+        "text/x-table",
+    )
+    assert info["version"]
+    assert info["columns"] == [{"name": "a"}]
+    assert "metadata author: Ann" in result["content"][0]["text"].splitlines()
 
 
 async def test_what_may_not_be_read_has_no_facts(store: Store) -> None:

@@ -266,6 +266,15 @@ async def test_a_table_of_a_million_columns_shows_the_first_and_says_so(store: S
     assert "It has 200000 columns" in await said(store, "b.jsonl")
 
 
+async def test_names_without_end_do_not_fill_the_answer(store: Store) -> None:
+    store.fill({"a.jsonl": f'{{"{"n" * 3_000_000}":1,"id":2}}\n', "b.csv": f"{'n' * 500_000},id\n1,2\n"})
+    for name in ("a.jsonl", "b.csv"):
+        await said(store, name)
+        assert (await store.ask("read_file", path=name, columns=["id"]))["rows"] == [[2]]
+        assert len(str(await store.ask("get_file_info", path=name))) < 2000
+    assert (await store.refused("read_file", path="b.csv", columns=["id"] * 1001))[0] == "too_large"
+
+
 async def test_quotes_that_never_end_are_refused(store: Store) -> None:
     store.fill({"a.csv": 'a,b\n1,"' + "x\n" * 3_000_000})
     assert await said(store, "a.csv") == "a.csv is no CSV table that can be read."
@@ -480,6 +489,18 @@ def test_a_process_that_dies_is_replaced_for_the_next_file() -> None:
             with pytest.raises(ToolError):
                 reader.extract(bad, job_for(workbook, bad, "a.xlsx", "read", budget=9000))
             assert reader.extract(good, job_for(table, good, "a.csv", "read", budget=9000))
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_is_said_to_be() -> None:
+    data = samples.every_format()["a.pdf"]
+    assert isinstance(data, bytes)
+    file = Bytes(data)
+    file.data = data[:100]
+    with (
+        Reader(Stop(20)) as reader,
+        pytest.raises(ToolError, match=r"a\.pdf was changed by another"),
+    ):
+        reader.extract(file, job_for(media.Document("pdf", ""), file, "a.pdf", "read", budget=9000))
 
 
 # Anything
