@@ -174,7 +174,7 @@ async def test_an_archive_that_unpacks_for_ever_is_stopped(store: Store, name: s
     head[148:156] = b" " * 8
     head[148:156] = b"%06o\0 " % sum(head)
     store.fill({name: gzip.compress(bytes(head)) + gzip.compress(bytes(2**24), 1) * 640})
-    text = await said(store, name, seconds=1.5, start=2)
+    text = await said(store, name, seconds=1, start=2)
     assert text == f"Reading {name} took too long and was stopped."
 
 
@@ -338,14 +338,14 @@ async def test_svg_and_html_are_only_texts(store: Store, tmp_path: Path) -> None
             ),
             "deep.html": "<div>" * 10_000 + "text",
             "deeper.html": "<div>" * 300_000 + "text",
-            "tables.html": "<table><tr><td>" * 50_000 + "text",
+            "tables.html": "<table><tr><td>" * 5_000 + "text",
         }
     )
     assert "&x;" in await said(store, "a.svg")
     assert "&x;" in await said(store, "a.html")
     for name in ("deep.html", "tables.html"):
         assert "text" in await said(store, name)
-    assert await said(store, "deeper.html", seconds=2) == "Reading deeper.html took too long and was stopped."
+    assert await said(store, "deeper.html", seconds=1) == "Reading deeper.html took too long and was stopped."
 
 
 async def test_an_e_mail_with_ten_thousand_parts_within_each_other_is_refused_or_read(store: Store) -> None:
@@ -555,7 +555,7 @@ def test_a_file_that_is_broken_anyhow_gives_an_answer_or_a_sentence(
 
 
 @given(broken())
-@settings(max_examples=2 * EXAMPLES, suppress_health_check=SLOW)
+@settings(max_examples=EXAMPLES, suppress_health_check=SLOW)
 async def test_a_file_that_is_broken_anyhow_is_answered_by_the_tool(store: Store, file: tuple[str, bytes]) -> None:
     name, data = file
     store.fill({name: data})

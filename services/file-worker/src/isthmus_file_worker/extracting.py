@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from isthmus.errors import DeadlineExceeded, InvalidArguments, NotFound, TooLarge, ToolError, near
+from isthmus.errors import DeadlineExceeded, InvalidArguments, NotFound, SourceUnavailable, TooLarge, ToolError, near
 from isthmus_file_worker import media
 from isthmus_file_worker.process import LOOK, Died, Late, ReadingProcess
 from isthmus_file_worker.readers.confinement import MEMORY
@@ -53,7 +53,7 @@ class Reader:
         end = time.monotonic() + max(min(seconds, self._stop.left() - _GRACE), LOOK)
         self._take_room(end)
         if self._process is None:
-            self._process = ReadingProcess()
+            self._process = _begun()
         left = max(end - time.monotonic(), LOOK)
         job = msgspec.structs.replace(job, seconds=min(job.seconds, left * 0.7))
         try:
@@ -85,6 +85,14 @@ class Reader:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+
+def _begun() -> ReadingProcess:
+    try:
+        return ReadingProcess()
+    except OSError as error:
+        logger.warning("no process can be started to read files: %s", error.strerror)
+        raise SourceUnavailable("There is no room for another process that reads files; try again later.") from None
 
 
 def extract(file: OpenFile, job: Job, stop: Stop) -> Extract:
