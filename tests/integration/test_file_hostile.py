@@ -10,9 +10,11 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -398,6 +400,19 @@ class Bytes:
         raise NotImplementedError
 
 
+class Held(Bytes):
+    """One that is not read before it is let go."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.begun, self.go_on = threading.Semaphore(0), threading.Event()
+
+    def read(self, offset: int, size: int) -> bytes:
+        self.begun.release()
+        assert self.go_on.wait(10)
+        return super().read(offset, size)
+
+
 def test_the_process_that_reads_has_no_credentials_and_little_of_everything() -> None:
     os.environ["ISTHMUS_TEST_SECRET"] = "secret"
     try:
@@ -469,11 +484,31 @@ async def test_many_files_are_read_at_a_time_by_few_processes(store: Store) -> N
     assert [answer["rows"] for answer in answers] == [[[1]]] * 24
     file = Bytes(b"a\n1\n")
     job = job_for(media.Table("csv", "text/csv", "utf-8"), file, "a.csv", "read", budget=9000)
-    with ExitStack() as busy:
-        for _ in range(AT_A_TIME):
-            busy.enter_context(Reader(Stop(20))).extract(file, job)
+    known = children()
+    with ExitStack() as calls:
+        readers = [calls.enter_context(Reader(Stop(20))) for _ in range(2 * AT_A_TIME)]
+        for reader in (*readers, *readers):  # each makes room, while it has nothing to do, for the next
+            assert reader.extract(file, job)
+            assert len(children() - known) <= AT_A_TIME
+    assert children() <= known
+
+
+def test_who_finds_no_room_in_time_is_told_so() -> None:
+    file, held = Bytes(b"a\n1\n"), Held(b"a\n1\n")
+    job = job_for(media.Table("csv", "text/csv", "utf-8"), file, "a.csv", "read", budget=9000)
+
+    def read() -> object:
+        with Reader(Stop(20)) as reader:
+            return reader.extract(held, job)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        reading = [pool.submit(read) for _ in range(AT_A_TIME)]
+        for _ in reading:
+            assert held.begun.acquire(timeout=10)
         with Reader(Stop(20)) as reader, pytest.raises(ToolError, match=r"^Too many files are being read"):
             reader.extract(file, job, seconds=0.2)
+        held.go_on.set()
+        assert all(one.result() for one in reading)
     with Reader(Stop(20)) as reader:
         assert reader.extract(file, job)
 

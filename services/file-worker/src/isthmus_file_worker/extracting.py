@@ -1,8 +1,8 @@
 """What is in files that others wrote, read by a process that may be killed, and is, when it takes too much."""
 
 import logging
-import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal
 
@@ -10,9 +10,10 @@ import msgspec
 
 from isthmus.errors import DeadlineExceeded, InvalidArguments, NotFound, SourceUnavailable, TooLarge, ToolError, near
 from isthmus_file_worker import media
-from isthmus_file_worker.process import LOOK, Died, Late, ReadingProcess
+from isthmus_file_worker.process import Died, Late, ReadingProcess
 from isthmus_file_worker.readers.confinement import MEMORY
-from isthmus_file_worker.readers.messages import NAMES, Facts, Job, Pages, Picture, Refusal, Rows
+from isthmus_file_worker.readers.messages import NAMES, Answer, Facts, Job, Pages, Picture, Refusal, Rows
+from isthmus_file_worker.room import LOOK, Room
 from isthmus_file_worker.store import OpenFile
 from isthmus_file_worker.threads import Stop
 
@@ -25,18 +26,20 @@ _GRACE = 0.3
 logger = logging.getLogger("isthmus.files")
 
 # One bound for all stores of the worker: they share its machine's memory.
-_room = threading.BoundedSemaphore(AT_A_TIME)
+_room = Room(AT_A_TIME)
 
 Extract = Rows | Pages | Picture | Facts
 
 
 class Reader:
-    """A reading process, for the files of one call, one after the other; begun when it is needed, and gone at exit."""
+    """A reading process, for the files of one call, one after the other; begun when it is needed, and gone at exit.
+
+    Between two files it may be ended for another call's sake.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._process: ReadingProcess | None = None
-        self._has_room = False
 
     def __enter__(self) -> "Reader":
         return self
@@ -44,14 +47,30 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end()
-        if self._has_room:
-            _room.release()
+        _room.leave(self)
 
     def extract(self, file: OpenFile, job: Job, seconds: float = SECONDS) -> Extract:
         """What the job asks for. Raises ToolErrors; after those that come from the process, another one is begun."""
         end = time.monotonic() + max(min(seconds, self._stop.left() - _GRACE), LOOK)
-        self._take_room(end)
+        if not _room.take(self, end, self._stop):
+            raise DeadlineExceeded("Too many files are being read at the moment; try again.")
+        try:
+            answer = self._ask(file, job, end)
+        except BaseException:
+            self.give_up()()
+            raise
+        finally:
+            _room.rest(self)
+        if isinstance(answer, Refusal):
+            raise _error(answer, job)
+        return answer
+
+    def give_up(self) -> Callable[[], None]:
+        """Lets go of the process, if there is one; what is returned ends it."""
+        process, self._process = self._process, None
+        return _nothing if process is None else process.kill
+
+    def _ask(self, file: OpenFile, job: Job, end: float) -> Answer:
         if self._process is None:
             self._process = _begun()
         left = max(end - time.monotonic(), LOOK)
@@ -59,32 +78,17 @@ class Reader:
         try:
             answer = self._process.ask(file, job, end, self._stop)
         except Late:
-            self._end()
             raise DeadlineExceeded(f"Reading {job.path} took too long and was stopped.") from None
         except Died as died:
-            self._end()
             logger.warning("the process that read %s ended: %s", job.path, died)
             raise _too_much(job) from None
-        except BaseException:
-            self._end()
-            raise
-        if isinstance(answer, Refusal):
-            if answer.code == "memory":
-                self._end()
-            raise _error(answer, job)
+        if isinstance(answer, Refusal) and answer.code == "memory":
+            raise _too_much(job)
         return answer
 
-    def _take_room(self, end: float) -> None:
-        while not self._has_room:
-            self._stop.check()
-            self._has_room = _room.acquire(timeout=LOOK)
-            if not self._has_room and time.monotonic() > end:
-                raise DeadlineExceeded("Too many files are being read at the moment; try again.")
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
+def _nothing() -> None:
+    """There is no process to end."""
 
 
 def _begun() -> ReadingProcess:

@@ -10,6 +10,7 @@ import msgspec
 
 from isthmus.errors import Conflict, TooLarge
 from isthmus_file_worker.readers.messages import LARGEST, LENGTH, Answer, Job, Wanted, framed
+from isthmus_file_worker.room import LOOK
 from isthmus_file_worker.store import OpenFile
 from isthmus_file_worker.threads import Stop
 
@@ -17,8 +18,6 @@ FETCHED = 4 * 1024**3
 """Bytes that are read of one file, those that are read again counted again."""
 PIECE = 1024 * 1024
 """Bytes that the process may ask for at once."""
-LOOK = 0.1
-"""Seconds between looks whether the call was cancelled."""
 
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 """Nothing of the worker's own, so no credentials."""
