@@ -23,6 +23,7 @@ SECONDS = 20.0
 """For one file at most."""
 _GRACE = 0.3
 """Seconds before the end of the call in which it is answered."""
+
 logger = logging.getLogger("isthmus.files")
 
 # One bound for all stores of the worker: they share its machine's memory.
