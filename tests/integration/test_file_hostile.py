@@ -480,20 +480,6 @@ async def test_a_call_that_is_cancelled_takes_its_process_with_it(store: Store) 
 
 
 async def test_many_files_are_read_at_a_time_by_few_processes(store: Store) -> None:
-<<<<<<< HEAD
-    most = 0
-
-    async def count() -> None:
-        nonlocal most
-        while True:
-            # A look takes time: only what is there in two of them was there at one moment.
-            most = max(most, len(children() & children() - known))
-            await asyncio.sleep(0.002)
-
-    known = children()
-    counting = asyncio.create_task(count())
-=======
->>>>>>> readers
     answers = await asyncio.gather(*(store.ask("read_file", path="good.csv") for _ in range(24)))
     assert [answer["rows"] for answer in answers] == [[[1]]] * 24
     file = Bytes(b"a\n1\n")
