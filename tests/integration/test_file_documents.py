@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import zipfile
 from datetime import date
 from typing import Any
 
@@ -217,6 +218,40 @@ async def test_a_workbook_is_read_sheet_by_sheet(store: Store) -> None:
     )
     info = await store.ask("get_file_info", path="a.xlsx")
     assert (info["sheets"], info["rows"]) == (["Sales", "Costs 2026"], 2)
+
+
+async def test_a_workbook_of_libreoffice_is_read_too(store: Store) -> None:
+    names = {"office": "office", "table": "table", "text": "text"}
+    spaces = " ".join(f'xmlns:{n}="urn:oasis:names:tc:opendocument:xmlns:{of}:1.0"' for n, of in names.items())
+
+    def row(*values: str | int) -> str:
+        cells = "".join(
+            f'<table:table-cell office:value-type="float" office:value="{value}"/>'
+            if isinstance(value, int)
+            else f'<table:table-cell office:value-type="string"><text:p>{value}</text:p></table:table-cell>'
+            for value in values
+        )
+        return f"<table:table-row>{cells}</table:table-row>"
+
+    content = (
+        f'<?xml version="1.0"?><office:document-content {spaces}><office:body><office:spreadsheet>'
+        f'<table:table table:name="Sheet 1">{row("id", "name")}{row(1, "tea")}</table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+    kind = b"application/vnd.oasis.opendocument.spreadsheet"
+    manifest = (
+        b'<?xml version="1.0"?><manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+    )
+    files = {"mimetype": kind, "content.xml": content.encode(), "META-INF/manifest.xml": manifest}
+    store.fill({"a.ods": samples.zipped(files, zipfile.ZIP_STORED)})
+    assert await table_of(store, "a.ods") == (["id", "name"], [[1, "tea"]])
+
+
+async def test_bytes_that_do_not_decode_in_a_table_are_said_to_be_there(store: Store) -> None:
+    store.fill({"a.csv": b"id,name\n" + b"1,tea\n" * 20_000 + b"2,caf\xe9\n"})
+    said = await text_of(store, "a.csv", start=20_000)
+    assert said.endswith("(Some bytes are not valid utf-8 and show as \ufffd.)")
+    assert "(Some bytes" not in await text_of(store, "a.csv", limit=5)
 
 
 # Documents
