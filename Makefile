@@ -2,7 +2,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
 
-.PHONY: up test slow test-compose check format bench bench-worker bench-writes soak soak-failures storm tools-table fuzz tokens
+.PHONY: up test slow test-compose check format bench bench-worker bench-writes bench-readers soak soak-failures storm tools-table fuzz tokens
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
@@ -36,13 +36,17 @@ bench-worker: $(UV)  ## What a read costs inside the db worker, against SQLAlche
 bench-writes: $(UV)  ## What 1,000 new records cost inside the db worker, against SQLAlchemy alone, on three engines
 	$(RUN) python tests/benchmarks/writing.py
 
+bench-readers: $(UV)  ## Memory of the file worker idle and after each reader, of the process that reads, and its time
+	PYTHONPATH=tests $(RUN) python tests/benchmarks/reading.py
+
 tokens: $(UV)  ## What answers cost a model, against DBHub and MCP Toolbox; writes the table of docs/databases.md anew
 	$(RUN) python tests/benchmarks/tokens.py $(ARGS)
 
 fuzz: $(UV)  ## 100,000 filters and queries, and values of every type on every engine, with many examples (EXAMPLES=2000)
 	ISTHMUS_FUZZ=100000 ISTHMUS_EXAMPLES=$(or $(EXAMPLES),2000) $(RUN) pytest -n auto --timeout 3600 \
 	  tests/unit/test_db_filters.py tests/unit/test_db_rows.py tests/integration/test_db_round_trips.py \
-	  tests/integration/test_db_sql.py -k "any_text or any_row or test_db_rows or round_trips" $(ARGS)
+	  tests/integration/test_db_sql.py tests/integration/test_file_hostile.py \
+	  -k "any_text or any_row or test_db_rows or round_trips or broken_anyhow" $(ARGS)
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py

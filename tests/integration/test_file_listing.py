@@ -182,3 +182,31 @@ async def test_a_file_that_stands_where_a_folder_might_be_read_stays_hidden(stor
     assert await caller.listed() == []
     assert (await caller.refused("read_file", path="public"))[0] == "not_found"
     assert (await caller.refused("list_files", path="public"))[0] == "not_found"
+
+
+async def test_folders_are_listed_to_a_depth(store: Store) -> None:
+    assert await store.listed(depth=1) == await store.listed() == ["a-b.csv", "a.txt", "a/", "z/"]
+    assert await store.listed(depth=2) == ["a-b.csv", "a.txt", "a/", "a/b.txt", "a/deep/", "z/", "z/last.csv"]
+    assert await store.pages(depth=2, limit=1) == await store.listed(depth=2)
+    assert await store.listed(depth=3, path="a") == ["a/b.txt", "a/deep/", "a/deep/er/", "a/deep/er/c.csv"]
+    assert await store.listed(depth=9) == await store.listed(recursive=True)
+    assert await store.listed(depth=2, pattern="*.csv") == ["a-b.csv", "z/last.csv"]
+
+
+async def test_the_largest_or_the_newest_come_first_when_asked_for(store: Store) -> None:
+    by_size = ["z/last.csv", "a-b.csv", "a.txt", "a/b.txt", "a/deep/er/c.csv"]
+    arguments = {"recursive": True, "order_by": "-size"}
+    assert (await store.listed(**arguments))[:5] == by_size
+    assert await store.pages(limit=2, **arguments) == await store.listed(**arguments)
+    caller = store.granted("a/**")
+    assert (await caller.listed(**arguments))[:2] == ["a/b.txt", "a/deep/er/c.csv"]
+    wrong = (await store.ask("list_files", limit=1))["next_cursor"]
+    assert (await store.refused("list_files", cursor=wrong, **arguments))[0] == "invalid_arguments"
+
+
+async def test_the_newest_files_are_found(local: Store) -> None:
+    for number, path in enumerate(sorted(TREE)):
+        os.utime(local.root / path, (1_790_000_000 + number, 1_790_000_000 + number))
+    newest = await local.listed(recursive=True, order_by="-modified", pattern="*.*")
+    assert newest == sorted(TREE, reverse=True)
+    assert await local.pages(recursive=True, order_by="-modified", pattern="*.*", limit=2) == newest

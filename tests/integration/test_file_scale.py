@@ -57,8 +57,6 @@ async def list_all(store: Store, files: int, most_growth: int) -> None:
 async def test_two_hundred_thousand_files_are_listed_in_constant_memory(tmp_path: Path) -> None:
     await asyncio.to_thread(make, tmp_path, 200_000)
     store = Store.over(tmp_path)
-    newest = await store.ask("list_files", recursive=True, order_by="-modified", pattern="*.txt", limit=3)
-    assert [entry["path"] for entry in newest["entries"]] == sorted(entry["path"] for entry in newest["entries"])
     await list_all(store, 200_000, 8_000_000)
     await asyncio.to_thread(shutil.rmtree, tmp_path)
 

@@ -39,7 +39,7 @@ async def ask(gateway: Gateway) -> bytes:
         return (await http.post(gateway.mcp, json=LIST, headers=headers)).content
 
 
-@pytest.mark.parametrize(("databases", "most"), [(2, 16 * KB), (100, 24 * KB)])
+@pytest.mark.parametrize(("databases", "most"), [(2, 21 * KB), (100, 24 * KB)])
 async def test_the_list_of_tools_is_short_and_the_same_each_time(
     nats: NatsServer, tmp_path: Path, databases: int, most: int
 ) -> None:

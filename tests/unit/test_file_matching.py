@@ -39,10 +39,11 @@ def test_what_is_around_a_line_is_shown_with_it(lines: list[str], context: int, 
         Pattern("ab", regex=False, case_sensitive=True).lines(in_pieces("\n".join(lines).encode(), cuts), context)
     )
     assert [line.number for line in found] == [number for number, line in enumerate(lines, 1) if "ab" in line]
+    whole = lines[:-1] if lines and not lines[-1] else lines  # nothing after the last line end is no line
     for line in found:
         place = line.number - 1
-        assert line.before == lines[max(place - context, 0) : place]
-        assert line.after == (lines[place + 1 : place + 1 + context] if any(lines[place + 1 :]) or line.after else [])
+        assert line.before == whole[max(place - context, 0) : place]
+        assert line.after == whole[place + 1 : place + 1 + context]
 
 
 @pytest.mark.parametrize(

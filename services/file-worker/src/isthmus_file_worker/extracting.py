@@ -1,34 +1,19 @@
 """What is in files that others wrote, read by a process that may be killed, and is, when it takes too much."""
 
 import logging
-import os
-import select
-import subprocess
-import sys
-import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal
 
 import msgspec
 
-from isthmus.errors import Conflict, DeadlineExceeded, InvalidArguments, NotFound, TooLarge, ToolError, near
+from isthmus.errors import DeadlineExceeded, InvalidArguments, NotFound, SourceUnavailable, TooLarge, ToolError, near
 from isthmus_file_worker import media
+from isthmus_file_worker.process import Died, Late, ReadingProcess
 from isthmus_file_worker.readers.confinement import MEMORY
-from isthmus_file_worker.readers.messages import (
-    LARGEST,
-    LENGTH,
-    NAMES,
-    Answer,
-    Facts,
-    Job,
-    Pages,
-    Picture,
-    Refusal,
-    Rows,
-    Wanted,
-    framed,
-)
+from isthmus_file_worker.readers.messages import NAMES, Answer, Facts, Job, Pages, Picture, Refusal, Rows
+from isthmus_file_worker.room import LOOK, Room
 from isthmus_file_worker.store import OpenFile
 from isthmus_file_worker.threads import Stop
 
@@ -36,33 +21,26 @@ AT_A_TIME = 4
 """Reading processes of a worker."""
 SECONDS = 20.0
 """For one file at most."""
-FETCHED = 4 * 1024**3
-"""Bytes that are read of one file, those that are read again counted again."""
-PIECE = 1024 * 1024
-"""Bytes that a reading process may ask for at once."""
-
 _GRACE = 0.3
 """Seconds before the end of the call in which it is answered."""
-_LOOK = 0.1
-"""Seconds between looks whether the call was cancelled."""
-_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
-"""Nothing of the worker's own, so no credentials."""
 
 logger = logging.getLogger("isthmus.files")
 
 # One bound for all stores of the worker: they share its machine's memory.
-_room = threading.BoundedSemaphore(AT_A_TIME)
+_room = Room(AT_A_TIME)
 
 Extract = Rows | Pages | Picture | Facts
 
 
 class Reader:
-    """A reading process, for the files of one call, one after the other; begun when it is needed, and gone at exit."""
+    """A reading process, for the files of one call, one after the other; begun when it is needed, and gone at exit.
+
+    Between two files it may be ended for another call's sake.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._process: _Process | None = None
-        self._has_room = False
+        self._process: ReadingProcess | None = None
 
     def __enter__(self) -> "Reader":
         return self
@@ -70,47 +48,56 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end()
-        if self._has_room:
-            _room.release()
+        _room.leave(self)
 
     def extract(self, file: OpenFile, job: Job, seconds: float = SECONDS) -> Extract:
         """What the job asks for. Raises ToolErrors; after those that come from the process, another one is begun."""
-        end = time.monotonic() + max(min(seconds, self._stop.left() - _GRACE), _LOOK)
-        self._take_room(end)
-        if self._process is None:
-            self._process = _Process()
-        left = max(end - time.monotonic(), _LOOK)
-        job = msgspec.structs.replace(job, seconds=min(job.seconds, left * 0.7))
+        end = time.monotonic() + max(min(seconds, self._stop.left() - _GRACE), LOOK)
+        if not _room.take(self, end, self._stop):
+            raise DeadlineExceeded("Too many files are being read at the moment; try again.")
         try:
-            answer = self._process.ask(file, job, end, self._stop)
-        except _Late:
-            self._end()
-            raise DeadlineExceeded(f"Reading {job.path} took too long and was stopped.") from None
-        except _Died as died:
-            self._end()
-            logger.warning("the process that read %s ended: %s", job.path, died)
-            raise _too_much(job) from None
+            answer = self._ask(file, job, end)
         except BaseException:
-            self._end()
+            self.give_up()()
             raise
+        finally:
+            _room.rest(self)
         if isinstance(answer, Refusal):
-            if answer.code == "memory":
-                self._end()
             raise _error(answer, job)
         return answer
 
-    def _take_room(self, end: float) -> None:
-        while not self._has_room:
-            self._stop.check()
-            self._has_room = _room.acquire(timeout=_LOOK)
-            if not self._has_room and time.monotonic() > end:
-                raise DeadlineExceeded("Too many files are being read at the moment; try again.")
+    def give_up(self) -> Callable[[], None]:
+        """Lets go of the process, if there is one; what is returned ends it."""
+        process, self._process = self._process, None
+        return _nothing if process is None else process.kill
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
+    def _ask(self, file: OpenFile, job: Job, end: float) -> Answer:
+        if self._process is None:
+            self._process = _begun()
+        left = max(end - time.monotonic(), LOOK)
+        job = msgspec.structs.replace(job, seconds=min(job.seconds, left * 0.7))
+        try:
+            answer = self._process.ask(file, job, end, self._stop)
+        except Late:
+            raise DeadlineExceeded(f"Reading {job.path} took too long and was stopped.") from None
+        except Died as died:
+            logger.warning("the process that read %s ended: %s", job.path, died)
+            raise _too_much(job) from None
+        if isinstance(answer, Refusal) and answer.code == "memory":
+            raise _too_much(job)
+        return answer
+
+
+def _nothing() -> None:
+    """There is no process to end."""
+
+
+def _begun() -> ReadingProcess:
+    try:
+        return ReadingProcess()
+    except OSError as error:
+        logger.warning("no process can be started to read files: %s", error.strerror)
+        raise SourceUnavailable("There is no room for another process that reads files; try again later.") from None
 
 
 def extract(file: OpenFile, job: Job, stop: Stop) -> Extract:
@@ -146,109 +133,6 @@ def job_for(
     return Job(
         task=task, format=kind.format, path=path, size=file.status.size, encoding=encoding or "utf-8", budget=budget
     )
-
-
-class _Late(Exception):
-    """The time is over."""
-
-
-class _Died(Exception):
-    """The process ended, or said what it cannot mean."""
-
-
-class _Process:
-    """The process, and the pipes to and from it."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-m", "isthmus_file_worker.readers"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd="/",
-            env=_ENVIRONMENT,
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018
-        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(self._to, False)
-        os.set_blocking(self._from, False)
-
-    def kill(self) -> None:
-        """Whatever it does; returns once it is gone."""
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait()
-
-    def ask(self, file: OpenFile, job: Job, end: float, stop: Stop) -> Answer:
-        """Gives it the job, and of the file what it wants, until it answers."""
-        self._send(msgspec.msgpack.encode(job), end, stop)
-        fetched = 0
-        while True:
-            message = self._receive(end, stop)
-            try:
-                said = msgspec.msgpack.decode(message, type=Wanted | Answer)
-            except msgspec.DecodeError as error:
-                raise _Died(f"what it said cannot be read: {error}") from None
-            if not isinstance(said, Wanted):
-                return said
-            size = min(said.size, file.status.size - said.offset)
-            fetched += size
-            if not (said.offset >= 0 and 0 < size <= PIECE):
-                raise _Died("it asked for bytes that are none of the file's")
-            if fetched > FETCHED:
-                raise TooLarge(f"More than {FETCHED} bytes of {job.path} would have to be read; ask for less.")
-            data = file.read(said.offset, size)
-            if len(data) < size:
-                raise Conflict(f"{job.path} was changed by another at the same moment; look at it again.")
-            self._send(data, end, stop)
-
-    def _send(self, message: bytes, end: float, stop: Stop) -> None:
-        data = memoryview(framed(message))
-        while data:
-            self._wait(self._to, select.POLLOUT, end, stop)
-            try:
-                data = data[os.write(self._to, data) :]
-            except BlockingIOError:
-                pass
-            except BrokenPipeError:
-                raise _Died(self._how()) from None
-
-    def _receive(self, end: float, stop: Stop) -> bytes:
-        size = int.from_bytes(self._exactly(LENGTH, end, stop), "big")
-        if size > LARGEST:
-            raise _Died("its answer is too large")
-        return self._exactly(size, end, stop)
-
-    def _exactly(self, size: int, end: float, stop: Stop) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            self._wait(self._from, select.POLLIN, end, stop)
-            piece = os.read(self._from, min(size - len(data), PIECE))
-            if not piece:
-                raise _Died(self._how())
-            data += piece
-        return bytes(data)
-
-    def _wait(self, descriptor: int, event: int, end: float, stop: Stop) -> None:
-        poll = select.poll()
-        poll.register(descriptor, event)
-        while True:
-            stop.check()
-            left = end - time.monotonic()
-            if left <= 0:
-                raise _Late
-            if poll.poll(min(left, _LOOK) * 1000):
-                return
-
-    def _how(self) -> str:
-        try:
-            return f"exit status {self._process.wait(1)}"
-        except subprocess.TimeoutExpired:
-            return "it closed its pipe"
 
 
 def _too_much(job: Job) -> ToolError:

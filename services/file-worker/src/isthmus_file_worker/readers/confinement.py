@@ -33,7 +33,11 @@ def confine() -> None:
     ):
         _, hard = resource.getrlimit(kind)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+        try:
+            resource.setrlimit(kind, (most, most))
+        except (ValueError, OSError):
+            if sys.platform == "linux":  # elsewhere some bounds are not known
+                raise
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         with suppress(OSError):  # when the machine runs out of memory, this goes first and not the worker

@@ -61,6 +61,8 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
         chosen += [f"column{place + 1}" for place in range(len(chosen), width)]
         for row in kept.rows:
             row += [None] * (len(chosen) - len(row))
+    if any("\ufffd" in text for row in kept.rows for text in row if text):
+        notes.append(f"Some bytes are not valid {job.encoding} and show as \ufffd.")
     _type(kept.rows)
     return answer(chosen, kept, notes + left_out, total=None if kept.more else skipped + len(kept.rows))
 

@@ -37,7 +37,10 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
     del job
     table = _opened(file)
     schema = table.schema_arrow
-    columns = [Column(name, str(schema.types[place])[:200]) for place, name in enumerate(schema.names[:WIDEST])]
+    columns = [
+        Column(name, str(schema.types[place])[:200])
+        for place, name in enumerate(unique_names(schema.names)[0][:WIDEST])
+    ]
     more = len(table.schema_arrow.names) - len(columns)
     notes = [f"It has {more} more columns."] if more else []
     return Facts(columns=columns, rows=table.metadata.num_rows, notes=notes)

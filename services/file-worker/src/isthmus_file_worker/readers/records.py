@@ -10,7 +10,7 @@ import msgspec
 
 from isthmus_file_worker.readers.messages import Column, Facts, Job, JsonValue, Rows
 from isthmus_file_worker.readers.refusing import Refused, broken, too_large
-from isthmus_file_worker.readers.rows import FRAME, Collected, answer, cell
+from isthmus_file_worker.readers.rows import FRAME, LONGEST_NAME, WIDEST, Collected, answer, cell
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
 from isthmus_file_worker.readers.values import json_value
 
@@ -45,8 +45,9 @@ def read(file: io.BufferedReader, job: Job) -> Rows:
         room -= size
     if not records and job.start > 1:
         raise start_beyond(job, skipped)
-    places, left_out = places_of(msgspec.structs.replace(job, columns=[]), list(names))
-    chosen = [list(names)[place] for place in places]
+    found = list(names)
+    places, left_out = places_of(msgspec.structs.replace(job, columns=found if job.columns else []), found)
+    chosen = [found[place] for place in places]
     kept.head(chosen)
     for record in records:
         if not kept.add([record.get(name) for name in chosen]):
@@ -76,7 +77,8 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
 
 
 def _columns(kinds: dict[str, set[str]]) -> list[Column]:
-    return [Column(name, " or ".join(sorted(found - {"null"}))) for name, found in list(kinds.items())[:1000]]
+    named = itertools.islice(kinds.items(), WIDEST)
+    return [Column(name[:LONGEST_NAME], " or ".join(sorted(found - {"null"}))) for name, found in named]
 
 
 def _kind(value: JsonValue) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from isthmus_file_worker.readers.messages import Job
-from isthmus_file_worker.readers.refusing import Refused, nothing_there, unknown
+from isthmus_file_worker.readers.refusing import Refused, nothing_there, too_large, unknown
 from isthmus_file_worker.readers.rows import WIDEST
 
 NAMES_BUDGET = 64 * 1024
@@ -12,6 +12,8 @@ NAMES_BUDGET = 64 * 1024
 
 def places_of(job: Job, names: Sequence[str]) -> tuple[list[int], list[str]]:
     """Where the wanted columns are, and what is to be said of those that are left out."""
+    if len(job.columns) > WIDEST:
+        raise too_large(f"More than {WIDEST} columns are too many for one answer.")
     if job.columns:
         known = {name: place for place, name in enumerate(names)}
         for name in job.columns:

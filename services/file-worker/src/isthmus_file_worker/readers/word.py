@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import docx
 from docx.table import Table
-from docx.text.paragraph import Paragraph
 
 from isthmus_file_worker.readers import packages
 from isthmus_file_worker.readers.messages import Facts, Job, Pages
@@ -25,19 +24,22 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
 
 
 def _paragraphs(file: io.BufferedReader) -> Iterator[str]:
-    for item in docx.Document(file).iter_inner_content():
+    document = docx.Document(file)
+    levels = {style.style_id: _level(style.name or "") for style in document.styles}
+    for item in document.iter_inner_content():
         if isinstance(item, Table):
             yield from _lines(item)
         elif text := item.text.strip():
-            yield f"{'#' * _level(item)} {text}".lstrip()
+            # `item.style` would look at every style of the document, for every paragraph.
+            style: str | None = item._p.style  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            level = 0 if style is None else levels.get(style, 0)
+            yield f"{'#' * level} {text}".lstrip()
 
 
-def _level(paragraph: Paragraph) -> int:
+def _level(style: str) -> int:
     """1 for `Heading 1` and titles, 0 for what is no heading."""
-    style = paragraph.style
-    name = "" if style is None else style.name or ""
-    number = name.removeprefix("Heading ")
-    return 1 if name == "Title" else int(number) if number != name and number.isdecimal() else 0
+    number = style.removeprefix("Heading ")
+    return 1 if style == "Title" else int(number) if number != style and number.isdecimal() else 0
 
 
 def _lines(table: Table) -> Iterator[str]:

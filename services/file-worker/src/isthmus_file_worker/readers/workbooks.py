@@ -14,6 +14,9 @@ from isthmus_file_worker.readers.rows import LONGEST_NAME, WIDEST, answer, colle
 from isthmus_file_worker.readers.selecting import places_of, start_beyond
 from isthmus_file_worker.readers.values import json_value
 
+SHEETS = 500
+"""Sheets that are named."""
+
 
 def read(file: io.BufferedReader, job: Job) -> Rows | Pages:
     """The rows of a sheet that are wanted; the first row has the names. As text, all sheets, a page each."""
@@ -36,7 +39,7 @@ def read(file: io.BufferedReader, job: Job) -> Rows | Pages:
         notes.append("The sheet is empty.")
     picked = ([row[place] for place in places] for row in itertools.islice(rows, job.start - 1, None))
     kept = collect(picked, chosen, job.budget, job.limit)
-    return answer(chosen, kept, notes + left_out, total=total, sheet=name, sheets=book.sheet_names)
+    return answer(chosen, kept, notes + left_out, total=total, sheet=name[:LONGEST_NAME], sheets=_shown(book))
 
 
 def inspect(file: io.BufferedReader, job: Job) -> Facts:
@@ -46,9 +49,17 @@ def inspect(file: io.BufferedReader, job: Job) -> Facts:
         raise broken("no sheets")
     sheet = book.get_sheet_by_index(0)
     names, _, _ = _named(sheet)
-    notes = [f"Columns and rows are those of the sheet {book.sheet_names[0]}."] if len(book.sheet_names) > 1 else []
+    notes = (
+        [f"Columns and rows are those of the sheet {book.sheet_names[0][:LONGEST_NAME]}."]
+        if len(book.sheet_names) > 1
+        else []
+    )
     columns = [Column(name) for name in names[:WIDEST]]
-    return Facts(columns=columns, rows=max(sheet.height - 1, 0), sheets=book.sheet_names, notes=notes)
+    return Facts(columns=columns, rows=max(sheet.height - 1, 0), sheets=_shown(book), notes=notes)
+
+
+def _shown(book: CalamineWorkbook) -> list[str]:
+    return [name[:LONGEST_NAME] for name in book.sheet_names[:SHEETS]]
 
 
 def _opened(file: io.BufferedReader, job: Job) -> CalamineWorkbook:
