@@ -22,6 +22,7 @@ from isthmus.origins import Origins
 from isthmus_auth import apps, consent, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.authorizations import forget_expired
+from isthmus_auth.client_documents import Documents
 from isthmus_auth.database import migrate, open_engine
 from isthmus_auth.headers import with_headers
 from isthmus_auth.hosts import with_known_hosts
@@ -102,7 +103,14 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     publishing = asyncio.create_task(publisher.run(), name="publisher")
     publishing.add_done_callback(_publisher_ended)
     try:
-        yield Site(Origins.of(settings), sessions, key, publisher, Sources(lambda: publisher.connection))
+        yield Site(
+            Origins.of(settings),
+            sessions,
+            key,
+            publisher,
+            Sources(lambda: publisher.connection),
+            Documents(sessions, local=settings.allow_local_clients),
+        )
     finally:
         publishing.cancel()
         await asyncio.wait([publishing])

@@ -1,4 +1,4 @@
-"""A small, bounded memory of sign-ins that failed."""
+"""A small, bounded memory of how often something was tried."""
 
 import time
 from collections import OrderedDict
@@ -16,7 +16,10 @@ REMEMBERED = 10_000
 class Attempts:
     """Counts attempts by key, such as an address with an e-mail address."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST, window: float = WINDOW) -> None:
+        """So many for each key within so many seconds."""
+        self._most = most
+        self._window = window
         self._counts: OrderedDict[tuple[str, ...], tuple[float, int]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -27,12 +30,12 @@ class Attempts:
         do not slip through."""
         now = time.monotonic()
         began, count = self._counts.get(key, (now, 0))
-        if now - began > WINDOW:
+        if now - began > self._window:
             began, count = now, 0
         self._counts[key] = (began, count + 1)
         while len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
-        return count < MOST
+        return count < self._most
 
     def succeeded(self, key: tuple[str, ...]) -> None:
         """Forgets the failures before."""

@@ -8,12 +8,15 @@ from sqlalchemy.orm import Session
 from isthmus import policy
 from isthmus_auth import outbox
 from isthmus_auth.hashing import random_id
-from isthmus_auth.models import Authorization, BrowserSession, Client, Revocation
+from isthmus_auth.models import Account, Authorization, BrowserSession, Client, Revocation
 from isthmus_auth.requested import Resource
 from isthmus_auth.signing import ACCESS_LIFETIME
 
 CODE_LIFETIME = 60
 """Seconds that an authorization code is valid."""
+
+UNUSED = 30 * 24 * 3600
+"""Seconds after which a client that registered itself goes, if nobody uses it."""
 
 REFRESH_LIFETIME = 7 * 24 * 3600
 """Seconds that a refresh token is valid."""
@@ -79,7 +82,17 @@ def revoke(session: Session, authorization: Authorization) -> None:
 
 
 def forget_expired(session: Session) -> None:
-    """Deletes what no longer matters: codes and refresh tokens go with their authorization."""
+    """Deletes what no longer matters: codes and refresh tokens go with their authorization, and clients that nobody
+    set up when nobody has used them for long."""
     now = int(time.time())
     for table in (Authorization, BrowserSession, Revocation):
         session.execute(delete(table).where(table.expires_at < now))
+    session.execute(
+        delete(Client).where(
+            Client.namespace.is_(None),
+            Client.created_at < now - UNUSED,
+            Client.client_id.startswith("c_", autoescape=True) | Client.fresh_until.is_not(None),
+            Client.client_id.not_in(select(Authorization.client_id)),
+            Client.client_id.not_in(select(Account.id)),
+        )
+    )

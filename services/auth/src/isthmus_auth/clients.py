@@ -91,7 +91,7 @@ def register(session: Session, body: bytes) -> Registered:
     client = Client(
         client_id=f"c_{random_id()}",
         secret_hash=None if method == "none" else digest(secret),
-        name=_name(asked.client_name or "", redirect_uris),
+        name=shown_name(asked.client_name or "", redirect_uris),
         grant_types=grant_types,
         redirect_uris=redirect_uris,
     )
@@ -123,7 +123,7 @@ def _read(body: bytes) -> Registration:
         raise _invalid("The body is not a valid JSON object.") from None
 
 
-def _name(asked: str, redirect_uris: list[str]) -> str:
+def shown_name(asked: str, redirect_uris: list[str]) -> str:
     """A name to show: without invisible characters, which could make it read as another."""
     shown = " ".join("".join(c for c in asked if c.isprintable()).split())
     return shown or next((urlsplit(uri).netloc for uri in redirect_uris), "") or "Unnamed client"

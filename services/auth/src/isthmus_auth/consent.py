@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from authlib.oauth2 import OAuth2Error
@@ -14,12 +15,13 @@ from isthmus.scopes import describe, writes
 from isthmus_auth.answers import error_page
 from isthmus_auth.authorizations import latest
 from isthmus_auth.browser import Browser, account_of, age_of, check_form, end_session
+from isthmus_auth.fetching import Unfetchable
 from isthmus_auth.flows import Approval, CodeGrant
 from isthmus_auth.headers import POLICY
 from isthmus_auth.models import Account, Service
 from isthmus_auth.pages import sign_in_first
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.redirects import destination, is_of_a_site
+from isthmus_auth.redirects import destination, is_loopback, is_of_a_site
 from isthmus_auth.requested import OFFLINE, Manner, known_scopes, offered_scopes
 from isthmus_auth.server import Answer, IsthmusServer, ProtocolRequest
 from isthmus_auth.site import Site
@@ -47,6 +49,15 @@ async def show_consent(request: Request[Any, Any, Any], site: NamedDependency[Si
     """Asks the user, who has to be signed in, about a client's request."""
     asked = Parameters.parse(request.scope["query_string"])
     browser = Browser.of(request, site.origins)
+    client_id = asked.get("client_id")
+    if site.documents.names(client_id):
+        # Nobody makes this server fetch anything who has not signed in.
+        if not await asyncio.to_thread(_is_signed_in, site, browser):
+            return _sign_in_first(browser, site, asked)
+        try:
+            await site.documents.refresh(client_id)
+        except Unfetchable as error:
+            return error_page(str(error), 400)
     return await asyncio.to_thread(_show, site, browser, asked, await site.sources.now())
 
 
@@ -168,6 +179,11 @@ class Consent:
         return [*scopes, OFFLINE] if wanted else scopes
 
 
+def _is_signed_in(site: Site, browser: Browser) -> bool:
+    with site.sessions.begin() as session:
+        return account_of(session, browser) is not None
+
+
 def _must_sign_in_anew(session: Session, browser: Browser, manner: Manner) -> bool:
     late = manner.max_age is not None and age_of(session, browser) > manner.max_age
     return late or manner.anew or manner.choosing
@@ -210,6 +226,9 @@ def _consent_page(consent: Consent, browser: Browser, message: str = "") -> Temp
     grant = consent.grant
     context = {
         "client": grant.client.name,
+        "described_by": urlsplit(grant.client.client_id).hostname if grant.client.fresh_until else "",
+        "named_itself": grant.client.namespace is None and not grant.client.fresh_until,
+        "only_local": all(map(is_loopback, grant.client.redirect_uris)) and grant.client.secret_hash is None,
         "destination": destination(grant.redirect_uri),
         "service": grant.resource.label,
         "reading": consent.scopes(writing=False),

@@ -53,8 +53,12 @@ async def token(
 
 
 @post("/register", sync_to_thread=True)
-def register(site: NamedDependency[Site], body_bytes: NamedDependency[bytes]) -> Registered:
+def register(
+    request: Request[Any, Any, Any], site: NamedDependency[Site], body_bytes: NamedDependency[bytes]
+) -> Registered:
     """Dynamic client registration (RFC 7591), open to all: a client alone may do nothing."""
+    if not site.registrations.allow((request.client.host if request.client else "",)):
+        raise Refusal(429, "There were too many registrations from this address. Try again in ten minutes.")
     with site.sessions.begin() as session:
         return register_client(session, body_bytes)
 
@@ -79,6 +83,7 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
         "grant_types_supported": list(GRANT_TYPES),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "code_challenge_methods_supported": ["S256"],
+        "client_id_metadata_document_supported": True,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "authorization_response_iss_parameter_supported": True,
     }

@@ -88,6 +88,8 @@ class Client(Base, ClientMixin):
     any_loopback: Mapped[bool] = mapped_column(default=False)
     """Whether every redirect to the user's own computer will do."""
     created_at: Mapped[int] = mapped_column(default=lambda: int(time.time()))
+    fresh_until: Mapped[int | None]
+    """Of a client that describes itself in a document: when that is to be fetched again."""
     service: Mapped[Service | None] = relationship(back_populates="clients")
 
     def get_client_id(self) -> str:

@@ -21,5 +21,7 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
     client_secret: str = ""
     client_roles: str = ""
     """Role ids, separated by commas, that the default service's client has when it acts for itself."""
+    allow_local_clients: bool = False
+    """Whether clients may describe themselves at addresses of this machine and its network: for trials."""
     cli_secret: str = ""
     """The secret of the client `isthmus-cli`; empty: that client cannot sign in."""

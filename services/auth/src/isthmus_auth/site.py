@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus.origins import Origins
 from isthmus_auth.attempts import Attempts
+from isthmus_auth.client_documents import Documents
 from isthmus_auth.flows import open_server
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.server import IsthmusServer
@@ -23,7 +24,9 @@ class Site:
     key: SigningKey
     publisher: Publisher
     sources: Sources
+    documents: Documents
     attempts: Attempts = field(default_factory=Attempts)
+    registrations: Attempts = field(default_factory=lambda: Attempts(most=100, window=600))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""
 
