@@ -41,6 +41,9 @@ class Connection(Client):
     async def close(self) -> None:
         """Ends the connection, or the attempts to have one."""
         self._leaving = True
+        if not self.is_connected:
+            self._pending = []  # nats-py would write it to a transport that is closed, and uvloop refuses that
+            self._pending_data_size = 0
         await super().close()
 
     def _connect_command(self) -> bytes:

@@ -21,6 +21,7 @@ from isthmus import lifetime, policy
 from isthmus.origins import Origins
 from isthmus_auth import apps, consent, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
+from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.client_documents import Documents
 from isthmus_auth.database import migrate, open_engine
@@ -98,6 +99,8 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     def wake(session: Session) -> None:
         if last_recorded(session):
             publisher.wake()
+        if noted(session):
+            publisher.audit.wake()
 
     event.listen(sessions, "after_commit", wake)
     publishing = asyncio.create_task(publisher.run(), name="publisher")

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from isthmus.scopes import describe
 from isthmus_auth.answers import see_other
+from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.authorizations import revoke
-from isthmus_auth.browser import Browser, account_of, check_form
+from isthmus_auth.browser import Browser, account_of, address_of, check_form
 from isthmus_auth.models import Account, Authorization
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.pages import sign_in_first
@@ -55,7 +56,8 @@ async def disconnect(
     """Ends all that a client may do for this account; no token of it is valid any more."""
     browser = Browser.of(request, site.origins)
     check_form(request, site.origins, browser, form)
-    answer, change = await asyncio.to_thread(_disconnect, site, browser, form.get("client_id"))
+    address = address_of(request)
+    answer, change = await asyncio.to_thread(_disconnect, site, browser, form.get("client_id"), address)
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
     return answer
@@ -71,7 +73,7 @@ def _show(site: Site, browser: Browser) -> Template | Redirect:
     return Template("apps.html", context=context)
 
 
-def _disconnect(site: Site, browser: Browser, client_id: str) -> tuple[Redirect, int]:
+def _disconnect(site: Site, browser: Browser, client_id: str, address: str) -> tuple[Redirect, int]:
     """Where to go, and the last change of policy that goes with it; 0: none."""
     with site.sessions.begin() as session:
         account = account_of(session, browser)
@@ -80,6 +82,8 @@ def _disconnect(site: Site, browser: Browser, client_id: str) -> tuple[Redirect,
         for authorization in _live(session, account):
             if authorization.client_id == client_id:
                 revoke(session, authorization)
+                event = AuthEvent(event="revoked", address=address, principal=account.id, client=client_id)
+                note(session, event)
         session.flush()
         return see_other(APPS), last_recorded(session)
 

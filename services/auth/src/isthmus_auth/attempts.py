@@ -37,6 +37,10 @@ class Attempts:
             self._counts.popitem(last=False)
         return count < self._most
 
+    def is_first_refused(self, key: tuple[str, ...]) -> bool:
+        """Whether the latest attempt was the first that was too many: what follows tells nothing new."""
+        return self._counts.get(key, (0.0, 0))[1] == self._most + 1
+
     def succeeded(self, key: tuple[str, ...]) -> None:
         """Forgets the failures before."""
         self._counts.pop(key, None)

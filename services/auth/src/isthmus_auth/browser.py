@@ -71,6 +71,11 @@ def check_form(request: Request[Any, Any, Any], origins: Origins, browser: Brows
         raise Refusal(403, "This form is out of date. Go back, reload the page and try again.")
 
 
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Where a request came from, as far as the proxies before this server are trusted to say."""
+    return request.client.host if request.client else ""
+
+
 def account_of(session: Session, browser: Browser) -> Account | None:
     """Who is signed in with this browser."""
     row = session.get(BrowserSession, digest(browser.id))

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from isthmus.scopes import describe, writes
 from isthmus_auth.answers import error_page
+from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.authorizations import latest
-from isthmus_auth.browser import Browser, account_of, age_of, check_form, end_session
+from isthmus_auth.browser import Browser, account_of, address_of, age_of, check_form, end_session
 from isthmus_auth.fetching import Unfetchable
 from isthmus_auth.flows import Approval, CodeGrant
 from isthmus_auth.headers import POLICY
@@ -69,7 +70,8 @@ async def decide(
     browser = Browser.of(request, site.origins)
     check_form(request, site.origins, browser, form)
     asked = Parameters.parse(form.get("request").encode())
-    return await asyncio.to_thread(_decide, site, browser, asked, form, await site.sources.now())
+    known = await site.sources.now()
+    return await asyncio.to_thread(_decide, site, browser, asked, form, known, address_of(request))
 
 
 def _show(site: Site, browser: Browser, asked: Parameters, known: list[SourceInfo]) -> Page:
@@ -94,7 +96,9 @@ def _show(site: Site, browser: Browser, asked: Parameters, known: list[SourceInf
         return _consent_page(consent, browser)
 
 
-def _decide(site: Site, browser: Browser, asked: Parameters, form: Parameters, known: list[SourceInfo]) -> Page:
+def _decide(
+    site: Site, browser: Browser, asked: Parameters, form: Parameters, known: list[SourceInfo], address: str
+) -> Page:
     with site.sessions.begin() as session:
         account = account_of(session, browser)
         if account is None:
@@ -116,6 +120,19 @@ def _decide(site: Site, browser: Browser, asked: Parameters, form: Parameters, k
                 what = "permission" if not scopes else "source"
                 return _consent_page(consent, browser, f"Choose at least one {what}, or deny the request.")
             approval = Approval(account.id, " ".join(scopes), sources)
+        note(
+            session,
+            AuthEvent(
+                event="consent",
+                outcome="ok" if approval else "denied",
+                address=address,
+                principal=account.id,
+                client=grant.client.client_id,
+                service=grant.resource.namespace,
+                scope=approval.scope if approval else "",
+                sources=approval.sources if approval else (),
+            ),
+        )
         return _to_client(protocol, server.answer_authorization(protocol, grant, approval))
 
 

@@ -1,21 +1,24 @@
 """The endpoints that programs use: tokens, registration, metadata, health."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from litestar import MediaType, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.scopes import SCOPES
 from isthmus_auth.answers import Refusal, json_answer
+from isthmus_auth.audit import AuthEvent, note
+from isthmus_auth.browser import address_of
 from isthmus_auth.clients import GRANT_TYPES, Registered
 from isthmus_auth.clients import register as register_client
-from isthmus_auth.models import Service
+from isthmus_auth.models import Client, Service
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.requested import OFFLINE
@@ -46,7 +49,7 @@ async def token(
     if form.repeated():
         raise InvalidRequestError("A parameter was sent more than once.")
     protocol = ProtocolRequest("POST", form, request.headers.get("authorization", ""))
-    answer, change = await asyncio.to_thread(_token, site, protocol)
+    answer, change = await asyncio.to_thread(_token, site, protocol, address_of(request))
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
     return json_answer(answer)
@@ -57,10 +60,12 @@ def register(
     request: Request[Any, Any, Any], site: NamedDependency[Site], body_bytes: NamedDependency[bytes]
 ) -> Registered:
     """Dynamic client registration (RFC 7591), open to all: a client alone may do nothing."""
-    if not site.registrations.allow((request.client.host if request.client else "",)):
+    if not site.registrations.allow((address_of(request),)):
         raise Refusal(429, "There were too many registrations from this address. Try again in ten minutes.")
     with site.sessions.begin() as session:
-        return register_client(session, body_bytes)
+        registered = register_client(session, body_bytes)
+        note(session, AuthEvent(event="registered", address=address_of(request), client=registered.client_id))
+        return registered
 
 
 @get("/.well-known/oauth-authorization-server", sync_to_thread=False)
@@ -129,9 +134,24 @@ def readyz(site: NamedDependency[Site]) -> Response[str]:
     return Response("ok\n", media_type=MediaType.TEXT)
 
 
-def _token(site: Site, protocol: ProtocolRequest) -> tuple[Answer, int]:
+def _token(site: Site, protocol: ProtocolRequest, address: str) -> tuple[Answer, int]:
     """The answer, and the last change of policy that goes with it."""
     with site.sessions.begin() as session:
         answer = site.server(session).answer_token(protocol)
+        if (event := _event(site, protocol, answer, address)) is not None:
+            note(session, event)
         session.flush()
         return answer, last_recorded(session)
+
+
+def _event(site: Site, protocol: ProtocolRequest, answer: Answer, address: str) -> AuthEvent | None:
+    """What the trail says of a token request; None: nothing, since no client proved to be the one it said it is."""
+    client = cast("Client | None", protocol.client)
+    if client is None:
+        return None
+    grant = protocol.parameters.get("grant_type")
+    event = AuthEvent(event="token", address=address, grant=grant, client=client.client_id)
+    claims = site.key.claims(str(answer.body.get("access_token", "")), site.origins.issuer)
+    if claims is None:
+        return replace(event, outcome=str(answer.body.get("error", "invalid_request")))
+    return replace(event, principal=claims.sub, service=claims.service, scope=claims.scope)

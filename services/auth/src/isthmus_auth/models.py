@@ -213,3 +213,14 @@ class Outbox(Base):
     value: Mapped[bytes | None]
     """None: the entry is deleted."""
     expires_at: Mapped[int | None]
+
+
+class AuditEntry(Base):
+    """An event on its way to the audit trail, written together with what it tells."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  (SQLAlchemy's own declaration)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    body: Mapped[bytes]
+    """JSON."""

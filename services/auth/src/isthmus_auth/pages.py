@@ -11,9 +11,11 @@ from litestar.response import Redirect, Template
 from sqlalchemy import select
 
 from isthmus_auth.answers import Refusal, see_other
+from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import (
     Browser,
     account_of,
+    address_of,
     begin_session,
     check_form,
     end_session,
@@ -67,12 +69,15 @@ async def sign_in(
     browser = Browser.of(request, site.origins)
     check_form(request, site.origins, browser, form)
     email, then = form.get("email").strip().lower(), _safe(form.get("next"))
-    attempt = (request.client.host if request.client else "", email)
+    address = address_of(request)
+    attempt = (address, email)
     if not site.attempts.allow(attempt):
+        if site.attempts.is_first_refused(attempt):
+            await asyncio.to_thread(_note, site, AuthEvent(event="sign_in", outcome="too_many", address=address))
         message = "There were too many attempts. Wait five minutes, then try again."
         return _sign_in_page(browser, site, then, email=email, message=message, status=429)
     async with site.hashing:
-        signed_in = await asyncio.to_thread(_sign_in, site, browser, email, form.get("password"))
+        signed_in = await asyncio.to_thread(_sign_in, site, browser, address, email, form.get("password"))
     if signed_in is None:
         message = "The e-mail address or the password is wrong."
         return _sign_in_page(browser, site, then, email=email, message=message, status=403)
@@ -88,6 +93,8 @@ def sign_out(
     browser = Browser.of(request, site.origins)
     check_form(request, site.origins, browser, form)
     with site.sessions.begin() as session:
+        if (account := account_of(session, browser)) is not None:
+            note(session, AuthEvent(event="sign_out", address=address_of(request), principal=account.id))
         end_session(session, browser)
     return see_other(f"{SIGN_IN}?{urlencode({'next': ADMIN})}", session_cookie(site.origins, ""))
 
@@ -116,13 +123,21 @@ def admin(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Templ
     return Template("admin.html", context=context)
 
 
-def _sign_in(site: Site, browser: Browser, email: str, password: str) -> Browser | None:
+def _note(site: Site, event: AuthEvent) -> None:
+    with site.sessions.begin() as session:
+        note(session, event)
+
+
+def _sign_in(site: Site, browser: Browser, address: str, email: str, password: str) -> Browser | None:
     with site.sessions.begin() as session:
         account = session.scalar(select(Account).where(Account.email == email, Account.disabled.is_(False)))
         account_id, stored = (account.id, account.password_hash) if account else ("", None)
+    event = AuthEvent(event="sign_in", address=address, principal=account_id)
     if not verify_password(password, stored):  # between two transactions, because it takes its time
+        _note(site, msgspec.structs.replace(event, outcome="wrong"))
         return None
     with site.sessions.begin() as session:
+        note(session, event)
         end_session(session, browser)
         return begin_session(session, session.get_one(Account, account_id))
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import bus, policy
 from isthmus.settings import BusSettings
+from isthmus_auth.audit import AuditTrail
 from isthmus_auth.audit_stream import AuditStream
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.models import Outbox
@@ -53,6 +54,7 @@ class Publisher:
         self._work = asyncio.Event()
         self._progress = asyncio.Condition()
         self._audit_stream = AuditStream()
+        self.audit = AuditTrail(sessions)
         self._client: Client | None = None
         self._published = 0
         """The id of the last change that the bus has acknowledged."""
@@ -86,6 +88,7 @@ class Publisher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._publish(stream))
                 group.create_task(self._audit_stream.run(stream))
+                group.create_task(self.audit.run(stream))
         finally:
             await self._client.close()
 

@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from isthmus import policy
 from isthmus_auth import outbox
 from isthmus_auth.answers import json_answer
+from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.authorizations import revoke
+from isthmus_auth.browser import address_of
 from isthmus_auth.hashing import digest
 from isthmus_auth.models import Account, Authorization, Client, RefreshToken, Revocation
 from isthmus_auth.outbox import last_recorded
@@ -36,7 +38,7 @@ async def revoke_token(
     """Ends a token of the client that asks; a refresh token with all that came of its authorization. Tokens that are
     not there, or are another client's, are answered the same (RFC 7009, section 2.2)."""
     protocol = _protocol(request, form)
-    change = await asyncio.to_thread(_revoke, site, protocol)
+    change = await asyncio.to_thread(_revoke, site, protocol, address_of(request))
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
     return json_answer(Answer(200, {}, NO_STORE))
@@ -59,17 +61,23 @@ def _protocol(request: Request[Any, Any, Any], form: Parameters) -> ProtocolRequ
     return ProtocolRequest("POST", form, request.headers.get("authorization", ""))
 
 
-def _revoke(site: Site, protocol: ProtocolRequest) -> int:
+def _revoke(site: Site, protocol: ProtocolRequest, address: str) -> int:
     """The last change of policy that goes with it; 0: none."""
     with site.sessions.begin() as session:
         server = site.server(session)
         client = cast("Client", server.authenticate_client(protocol, AUTH_METHODS, "revocation"))
         token = protocol.parameters.get("token")
+        principal = ""
         if row := session.get(RefreshToken, digest(token), with_for_update=True):
             if row.check_client(client):
                 revoke(session, row.authorization)
+                principal = row.authorization.account_id
         elif (claims := site.key.claims(token, site.origins.issuer)) and claims.client_id == client.client_id:
             _void(session, claims)
+            principal = claims.sub
+        if principal:
+            event = AuthEvent(event="revoked", address=address, principal=principal, client=client.client_id)
+            note(session, event)
         session.flush()
         return last_recorded(session)
 
