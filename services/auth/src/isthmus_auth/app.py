@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp
@@ -19,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime, policy
 from isthmus.origins import Origins
-from isthmus_auth import apps, consent, endpoints, errors, pages, tokens
+from isthmus_auth import admin_api, apps, consent, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
@@ -38,6 +40,12 @@ from isthmus_auth.sources import Sources
 
 logger = logging.getLogger("isthmus_auth")
 
+OPENAPI = OpenAPIConfig(
+    title="Isthmus: administration",
+    version="1",
+    path="/api",
+    render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+)
 STYLE = Path(__file__).parent / "static" / "style.css"
 
 
@@ -72,6 +80,7 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             endpoints.healthz,
             endpoints.readyz,
             style,
+            admin_api.ROUTES,
         ],
         dependencies={
             "site": Provide(_site, sync_to_thread=False),
@@ -82,7 +91,7 @@ def create_app(settings: AuthSettings) -> ASGIApp:
         lifespan=[opened],
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
         request_max_body_size=LONGEST_BODY,
-        openapi_config=None,
+        openapi_config=OPENAPI,
         logging_config=None,
     )
     return with_headers(with_known_hosts(app, Origins.of(settings)))

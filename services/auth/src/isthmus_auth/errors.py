@@ -4,9 +4,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from authlib.oauth2 import OAuth2Error
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -40,6 +41,8 @@ def _protocol_error(request: Request[Any, Any, Any], error: OAuth2Error) -> Resp
 
 
 def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    if isinstance(error, ValidationException):
+        return _answer(request, 400, "invalid_request", _what_is_wrong(error))
     known = SENTENCES.get(error.status_code, "The request is not valid.")
     return _answer(request, error.status_code, "invalid_request", error.detail if isinstance(error, Refusal) else known)
 
@@ -57,6 +60,22 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[A
 
 def _answer(request: Request[Any, Any, Any], status: int, code: str, sentence: str) -> Response[Any]:
     path = request.url.path
-    if path in PROTOCOL or path.startswith("/mcp-services/"):
+    if path in PROTOCOL or path.startswith(("/mcp-services/", "/api/")):
         return json_answer(Answer(status, {"error": code, "error_description": sentence}))
     return error_page(sentence, status)
+
+
+class _Found(msgspec.Struct):
+    """What the library says of one thing that is wrong in a body or query."""
+
+    message: str = "The request is not valid"
+    key: str = ""
+
+
+def _what_is_wrong(error: ValidationException) -> str:
+    """The first of them, as a sentence."""
+    try:
+        found = msgspec.convert(error.extra, list[_Found])[0]
+    except (msgspec.ValidationError, IndexError):
+        found = _Found()
+    return f"{found.key}: {found.message}." if found.key and found.key != "data" else f"{found.message}."

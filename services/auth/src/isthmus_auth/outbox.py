@@ -45,7 +45,7 @@ def current_entries(session: Session) -> dict[str, Entry]:
     now = int(time.time())
     entries: dict[str, Entry] = {}
     for service in session.scalars(select(Service)):
-        entries[policy.key("service", service.namespace)] = _entry(_service(service))
+        entries[policy.key("service", service.namespace)] = _entry(service_entry(service))
     for role in session.scalars(select(Role)):
         entries[policy.key("role", role.id)] = _entry(_role(role))
     for account in session.scalars(select(Account)):
@@ -63,7 +63,8 @@ def _entry(value: msgspec.Struct, expires_at: int | None = None) -> Entry:
     return Entry(msgspec.json.encode(value), expires_at)
 
 
-def _service(row: Service) -> policy.Service:
+def service_entry(row: Service) -> policy.Service:
+    """What gateways hear of a service."""
     return policy.Service(
         namespace=row.namespace,
         label=row.label,

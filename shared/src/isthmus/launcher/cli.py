@@ -17,9 +17,9 @@ from rich.text import Text
 
 from isthmus import subjects
 from isthmus.errors import ConfigurationError, IsthmusError
+from isthmus.launcher import administration, joining, panel, ports
 from isthmus.launcher import audit as audit_trail
 from isthmus.launcher import doctor as examination
-from isthmus.launcher import joining, panel, ports
 from isthmus.launcher import status as status_report
 from isthmus.launcher.client import LocalStack, call_tool, fetch_token
 from isthmus.launcher.stack import Front, Sources, Stack, demo
@@ -111,6 +111,22 @@ def call(
         for part in result["content"]:
             print(part.get("text") or f"[{part['type']}, {part.get('mimeType', '')}]")  # noqa: T201
     sys.exit(1 if result.get("isError") else 0)
+
+
+@app.command(epilog="""isthmus admin POST /people '{"email": "ann@example.com", "roles": ["readers"]}'""")
+def admin(
+    method: Annotated[str, typer.Argument(help="GET, POST, PUT, PATCH or DELETE.")],
+    path: Annotated[str, typer.Argument(help="Such as /people; docs/administration.md lists them.")],
+    body: Annotated[str, typer.Argument(metavar="JSON", help="What to make or change.")] = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """People, roles and MCP services of the stack that runs here, through the admin REST API."""
+    try:
+        answer = administration.call(DataFolder(data_dir), method, path, body)
+    except IsthmusError as error:
+        _fail(error)
+    if answer is not None:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))  # noqa: T201
 
 
 @app.command(

@@ -1,0 +1,268 @@
+"""The admin REST API, below `/api/admin`: JSON over the functions that make, change and delete what there is.
+
+Who calls is signed in with a browser session, as in the console, and is an administrator; what changes anything carries
+the session's token in `X-CSRF-Token`. Every change is one transaction with its event on the audit trail, and is
+answered once the gateways have it, or after a second.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from litestar import Request, Router, delete, get, patch, post, put
+from litestar.di import NamedDependency
+from litestar.params import Body, FromPath, FromQuery
+from sqlalchemy.orm import Session
+
+from isthmus_auth import mcp_services, people, roles
+from isthmus_auth.answers import Refusal
+from isthmus_auth.audit import AuthEvent, note
+from isthmus_auth.browser import Browser, account_of, address_of
+from isthmus_auth.models import Account
+from isthmus_auth.outbox import last_recorded
+from isthmus_auth.site import Site
+
+API = "/api/admin"
+CSRF_HEADER = "x-csrf-token"
+MOST = 200
+PUBLISHED_WITHIN = 1.0
+
+T = TypeVar("T")
+Work = Callable[[Session, Account], T]
+Asking = Request[Any, Any, Any]
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who is signed in."""
+
+    id: str
+    email: str
+    csrf_token: str
+    """To be sent as `X-CSRF-Token` with what changes anything."""
+
+
+class People(msgspec.Struct, frozen=True):
+    """A page of people."""
+
+    people: list[people.Person]
+    next_after: str | None
+    """`after` of the next page; null: there is none."""
+
+
+@get("/me")
+async def me(request: Asking, site: NamedDependency[Site]) -> Me:
+    """Who is signed in, and the token for changes."""
+    token = Browser.of(request, site.origins).csrf_token
+    return await _read(request, site, lambda _, by: Me(by.id, by.email or "", token))
+
+
+@get("/people")
+async def list_people(
+    request: Asking, site: NamedDependency[Site], search: FromQuery[str] = "", after: FromQuery[str] = ""
+) -> People:
+    """People, in order of their e-mail addresses, a page at a time."""
+
+    def work(session: Session, _: Account) -> People:
+        found = people.find(session, search[:320], after[:320], MOST + 1)
+        more = len(found) > MOST
+        return People(found[:MOST], found[MOST - 1].email if more else None)
+
+    return await _read(request, site, work)
+
+
+@post("/people")
+async def create_person(
+    request: Asking, site: NamedDependency[Site], data: Annotated[people.NewPerson, Body()]
+) -> people.MadePerson:
+    """Makes an account for somebody."""
+    return await _change(
+        request, site, "create", lambda made: f"person {made.person.id}", lambda s, _: people.create(s, data)
+    )
+
+
+@get("/people/{person_id:str}")
+async def get_person(request: Asking, site: NamedDependency[Site], person_id: FromPath[str]) -> people.Person:
+    """One person."""
+    return await _read(request, site, lambda s, _: people.get(s, person_id))
+
+
+@patch("/people/{person_id:str}")
+async def change_person(
+    request: Asking,
+    site: NamedDependency[Site],
+    person_id: FromPath[str],
+    data: Annotated[people.PersonChange, Body()],
+) -> people.Person:
+    """Changes what is given of a person."""
+    return await _change(
+        request,
+        site,
+        "update",
+        lambda person: f"person {person.id}",
+        lambda s, by: people.change(s, by, person_id, data),
+    )
+
+
+@delete("/people/{person_id:str}")
+async def delete_person(request: Asking, site: NamedDependency[Site], person_id: FromPath[str]) -> None:
+    """Deletes a person with all that they allowed."""
+    await _change(
+        request, site, "delete", lambda _: f"person {person_id}", lambda s, by: people.remove(s, by, person_id)
+    )
+
+
+@get("/roles")
+async def list_roles(request: Asking, site: NamedDependency[Site]) -> list[roles.Role]:
+    """All roles."""
+    return await _read(request, site, lambda s, _: roles.find(s))
+
+
+@get("/roles/{role_id:str}")
+async def get_role(request: Asking, site: NamedDependency[Site], role_id: FromPath[str]) -> roles.Role:
+    """One role."""
+    return await _read(request, site, lambda s, _: roles.get(s, role_id))
+
+
+@put("/roles/{role_id:str}")
+async def put_role(
+    request: Asking, site: NamedDependency[Site], role_id: FromPath[str], data: Annotated[roles.NewRole, Body()]
+) -> roles.Role:
+    """Makes a role, or changes it."""
+    return await _change(
+        request, site, "update", lambda role: f"role {role.id}", lambda s, _: roles.put(s, role_id, data)
+    )
+
+
+@delete("/roles/{role_id:str}")
+async def delete_role(request: Asking, site: NamedDependency[Site], role_id: FromPath[str]) -> None:
+    """Deletes a role; whoever had it has it no more."""
+    await _change(request, site, "delete", lambda _: f"role {role_id}", lambda s, _: roles.remove(s, role_id))
+
+
+@get("/services")
+async def list_services(request: Asking, site: NamedDependency[Site]) -> list[mcp_services.Service]:
+    """All MCP services."""
+    return await _read(request, site, lambda s, _: mcp_services.find(s, site.origins))
+
+
+@post("/services")
+async def create_service(
+    request: Asking, site: NamedDependency[Site], data: Annotated[mcp_services.NewService, Body()]
+) -> mcp_services.ServiceSecret:
+    """Makes an MCP service; its client's secret is in this answer alone."""
+    return await _change(
+        request,
+        site,
+        "create",
+        lambda made: f"service {made.service.namespace}",
+        lambda s, _: mcp_services.create(s, site.origins, data),
+    )
+
+
+@get("/services/{namespace:str}")
+async def get_service(request: Asking, site: NamedDependency[Site], namespace: FromPath[str]) -> mcp_services.Service:
+    """One MCP service."""
+    return await _read(request, site, lambda s, _: mcp_services.get(s, site.origins, namespace))
+
+
+@patch("/services/{namespace:str}")
+async def change_service(
+    request: Asking,
+    site: NamedDependency[Site],
+    namespace: FromPath[str],
+    data: Annotated[mcp_services.ServiceChange, Body()],
+) -> mcp_services.Service:
+    """Changes what is given of an MCP service."""
+    return await _change(
+        request,
+        site,
+        "update",
+        lambda service: f"service {service.namespace}",
+        lambda s, _: mcp_services.change(s, site.origins, namespace, data),
+    )
+
+
+@post("/services/{namespace:str}/secret")
+async def rotate_secret(
+    request: Asking, site: NamedDependency[Site], namespace: FromPath[str]
+) -> mcp_services.ServiceSecret:
+    """Another secret for the client of an MCP service; it is in this answer alone."""
+    return await _change(
+        request,
+        site,
+        "secret",
+        lambda made: f"service {made.service.namespace}",
+        lambda s, _: mcp_services.rotate(s, site.origins, namespace),
+    )
+
+
+@delete("/services/{namespace:str}")
+async def delete_service(request: Asking, site: NamedDependency[Site], namespace: FromPath[str]) -> None:
+    """Deletes an MCP service with its clients and all that was allowed in it."""
+    await _change(
+        request,
+        site,
+        "delete",
+        lambda _: f"service {namespace}",
+        lambda s, _: mcp_services.remove(s, namespace),
+    )
+
+
+ROUTES = Router(
+    API,
+    route_handlers=[
+        me, list_people, create_person, get_person, change_person, delete_person, list_roles, get_role, put_role,
+        delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,
+    ],
+)  # fmt: skip
+
+
+async def _read(request: Asking, site: Site, work: Work[T]) -> T:
+    browser = Browser.of(request, site.origins)
+
+    def run() -> T:
+        with site.sessions.begin() as session:
+            return work(session, _administrator(session, browser))
+
+    return await asyncio.to_thread(run)
+
+
+async def _change(
+    request: Asking,
+    site: Site,
+    action: Literal["create", "update", "delete", "secret"],
+    named: Callable[[T], str],
+    work: Work[T],
+) -> T:
+    """Does it, puts it on record, and waits until the gateways know. Raises Refusal."""
+    browser, address = Browser.of(request, site.origins), address_of(request)
+    if not hmac.compare_digest(browser.csrf_token.encode(), request.headers.get(CSRF_HEADER, "").encode()):
+        raise Refusal(403, "Send the csrf_token of /api/admin/me as X-CSRF-Token.")
+
+    def run() -> tuple[T, int]:
+        with site.sessions.begin() as session:
+            by = _administrator(session, browser)
+            done = work(session, by)
+            note(
+                session,
+                AuthEvent(event="admin", address=address, principal=by.id, action=action, object=named(done)),
+            )
+            session.flush()
+            return done, last_recorded(session)
+
+    async with site.hashing:  # some of this hashes a password
+        done, change = await asyncio.to_thread(run)
+    if change:
+        await site.publisher.wait_for(change, PUBLISHED_WITHIN)
+    return done
+
+
+def _administrator(session: Session, browser: Browser) -> Account:
+    account = account_of(session, browser)
+    if account is None:
+        raise Refusal(401, "Sign in first.")
+    if not account.is_admin:
+        raise Refusal(403, "This is for administrators.")
+    return account
