@@ -129,6 +129,12 @@ def test_commands_print_a_token_call_a_tool_and_show_the_sources(tmp_path: Path)
         wrong = stack.command("call", "read_file", '{"path": "b.txt"}')
         assert wrong.returncode == 1
         assert stack.command("call", "read_file", "{").returncode == 1
+        made = stack.command("admin", "POST", "/people", '{"email": "ann@example.com", "roles": ["everything"]}')
+        assert '"email": "ann@example.com"' in made.stdout, made.stderr
+        assert "ann@example.com" in stack.command("admin", "GET", "/people?search=ann").stdout
+        taken = stack.command("admin", "POST", "/people", '{"email": "ann@example.com"}')
+        assert (taken.returncode, "Somebody has that e-mail address already." in taken.stderr) == (1, True)
+        assert "must be JSON" in stack.command("admin", "POST", "/people", "{").stderr
     stopped = stack.command("sources")
     assert stopped.returncode == 1
     assert "isthmus up" in stopped.stderr
