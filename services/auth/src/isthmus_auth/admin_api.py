@@ -212,6 +212,7 @@ async def delete_service(request: Asking, site: NamedDependency[Site], namespace
 
 ROUTES = Router(
     API,
+    include_in_schema=True,
     route_handlers=[
         me, list_people, create_person, get_person, change_person, delete_person, list_roles, get_role, put_role,
         delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,

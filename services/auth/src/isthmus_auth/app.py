@@ -92,6 +92,7 @@ def create_app(settings: AuthSettings) -> ASGIApp:
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
         request_max_body_size=LONGEST_BODY,
         openapi_config=OPENAPI,
+        include_in_schema=False,
         logging_config=None,
     )
     return with_headers(with_known_hosts(app, Origins.of(settings)))

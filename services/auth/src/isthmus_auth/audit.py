@@ -90,13 +90,16 @@ class AuditTrail:
 
     async def run(self, stream: JetStreamContext) -> None:
         """Publishes in order, each event until it is acknowledged, until cancelled."""
+        said = False
         while True:
             self._work.clear()
             try:
                 while await self._drain(stream):
-                    pass
+                    said = False
             except (NatsError, SQLAlchemyError, TimeoutError) as error:
-                logger.warning("events wait for the audit trail: %s", type(error).__name__)
+                if not said:
+                    logger.warning("events wait for the audit trail: %s", type(error).__name__)
+                said = True
                 await asyncio.sleep(AGAIN_AFTER)
                 continue
             try:
