@@ -17,7 +17,7 @@ from isthmus_file_worker import threads
 from isthmus_file_worker.indexing import Index
 from isthmus_file_worker.locations import BucketLocation
 from isthmus_file_worker.paths import DEPTH, Names, can_be_named, show
-from isthmus_file_worker.s3 import NEW, PAGE, Client, Item, Piece, same
+from isthmus_file_worker.s3 import NEW, PAGE, Client, Condition, Item, Piece, same
 from isthmus_file_worker.store import Content, Existing, Found, Look, Placed, Selection, Status
 from isthmus_file_worker.threads import Stop
 
@@ -219,10 +219,11 @@ class Bucket:
         if found is None and make:
             self._check_above(names)
         data = content(found)
-        kept = exact and found is not None and self._client.conditional
+        guaranteed = not exact or self._client.conditional  # asked before anything is written
         stop.check()
-        etag = self._client.put(key, path, data, NEW if found is None else same(found.etag) if kept else {})
-        return Placed(found is None, etag, self._client.conditional if exact else True)
+        kept: Condition = same(found.etag) if found is not None and exact and guaranteed else {}
+        etag = self._client.put(key, path, data, NEW if found is None else kept)
+        return Placed(found is None, etag, guaranteed)
 
     def make_folder(self, names: Names, stop: Stop) -> None:
         """Puts a marker. An endpoint that keeps none, such as one over a file system, has no empty folders."""

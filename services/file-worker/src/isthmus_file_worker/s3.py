@@ -5,7 +5,7 @@ import secrets
 import ssl
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -46,6 +46,7 @@ _CREDENTIALS = (
     "AuthorizationHeaderMalformed",
 )
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "OperationAborted")
+_DENIED = ("AccessDenied", "AllAccessDisabled", "AccountProblem")
 _FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge")
 _BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "RequestTimeout", "TooManyRequests")
 
@@ -225,19 +226,23 @@ class Client(Minio):
 
     @property
     def conditional(self) -> bool:
-        """Whether the endpoint honours conditions of writes; found out once, with an object that is not there."""
+        """Whether the endpoint honours conditions of writes; found out once, with an object that is not there.
+
+        Where that object may not be written, the endpoint is taken for one that does not.
+        """
         if self._conditional is None:
-            key = f"{ASIDE}{secrets.token_hex(8)}"
+            key = f"{self._prefix}{ASIDE}{secrets.token_hex(8)}"
             with self.explained("", writing=True):
                 try:
-                    self._put(self._prefix + key, b"", same("0" * 32))
+                    self._put(key, b"", same("0" * 32))
                 except MinioException as error:
-                    if _code(error) not in (*_ABSENT, *_CHANGED, "NotImplemented"):
+                    if _code(error) not in (*_ABSENT, *_CHANGED, *_DENIED, "NotImplemented"):
                         raise
-                    self._conditional = _code(error) != "NotImplemented"
+                    self._conditional = _code(error) in (*_ABSENT, *_CHANGED)
                 else:
                     self._conditional = False
-                    self.delete([self._prefix + key], "")
+                    with suppress(NotAllowed):  # then it stays, and nobody sees it
+                        self.delete([key], "")
         return self._conditional
 
     def put(self, key: str, path: str, data: bytes, condition: Condition) -> str:
@@ -333,7 +338,7 @@ def _refusal(name: str, code: str, path: str) -> ToolError:
         return SourceUnavailable(f"The bucket of the store {name} does not exist at the moment.")
     if code in _CREDENTIALS:
         return SourceUnavailable(f"The store {name} does not accept the credentials of its worker.")
-    if code in ("AccessDenied", "AllAccessDisabled", "AccountProblem"):
+    if code in _DENIED:
         return NotAllowed(f"The store {name} does not give its worker that access to {path or 'its root'}.")
     if code in _CHANGED:
         return Conflict(f"{path} was changed by another at the same moment; look at it again.")
