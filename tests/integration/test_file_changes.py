@@ -41,12 +41,9 @@ def store(place: Place) -> Store:
 
 
 def exact(store: Store) -> bool:
-    """Whether the place can rule out that another writes at the same moment; rclone's S3 cannot."""
-    return not store.place.settings.url or (store.place.settings.url.startswith("s3://") and _is_moto(store))
-
-
-def _is_moto(store: Store) -> bool:
-    return "/some/where" in store.place.settings.url
+    """Whether the place can rule out that another writes at the same moment: a folder, or moto; rclone cannot."""
+    url = store.place.settings.url
+    return not url or "/some/where" in url
 
 
 async def etag_of(store: Store, path: str) -> str:
