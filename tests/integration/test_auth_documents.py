@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Generator
@@ -158,8 +159,9 @@ def test_a_document_is_fetched_again_when_it_is_no_longer_fresh(
 DOCUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("other", {"client_id": "https://bank.example/client.json"}, "it describes another client"),
     ("slash", {"client_id": "CLIENT/"}, "it describes another client"),
-    ("secret", {"client_secret": "s"}, "it asks for a secret"),
-    ("basic", {"token_endpoint_auth_method": "client_secret_basic"}, "it asks for a secret"),
+    ("secret", {"client_secret": "s"}, "it holds a secret"),
+    ("basic", {"token_endpoint_auth_method": "client_secret_basic"}, "it does not allow the method none"),
+    ("key", {"token_endpoint_auth_method": "private_key_jwt"}, "it does not allow the method none"),
     ("script", {"redirect_uris": ["javascript:alert(1)"]}, "it names an address that is no good"),
     ("none", {"redirect_uris": []}, "it does not describe a client"),
     ("credentials", {"grant_types": ["client_credentials"]}, "it does not use authorization codes"),
@@ -293,6 +295,8 @@ def test_an_address_is_as_public_as_the_one_it_wraps(inner: ipaddress.IPv4Addres
         ("https://user@app.example/client.json", False),
         ("https://app.example/a/../client.json", False),
         ("https://app.example/./client.json", False),
+        ("https://app.example/a/%2e%2E/client.json", False),
+        ("https://app.example:0/client.json", False),
         ("https://app.example/client.json#", False),
         ("https://app.example/client.json#x", False),
         ("https://app.example\\@evil.example/client.json", False),
@@ -326,3 +330,28 @@ def test_an_address_that_registers_very_many_clients_is_told_to_wait(tmp_path: P
     assert {answer.status_code for answer in answers[:100]} == {201}
     assert answers[100].status_code == 429
     assert len({answer.json()["client_id"] for answer in answers[:100]}) == 100
+
+
+def test_clients_that_nobody_uses_go_after_a_month(tmp_path: Path) -> None:
+    auth = Auth(tmp_path / "auth")
+    with auth.running():
+        used = auth.register()["client_id"]
+        auth.code(client_id=used)
+        unused = [auth.register()["client_id"], *(register_confidential(auth) for _ in range(2))]
+        young = auth.register()["client_id"]
+    with sqlite3.connect(auth.database) as database:
+        old = "update clients set created_at = created_at - 31 * 24 * 3600 where client_id != ?"
+        database.execute(old, (young,))
+        database.execute("insert into account_roles values (?, 'everything')", (unused[2],))
+    with auth.running(), sqlite3.connect(auth.database) as database:
+        left = {row[0] for row in database.execute("select client_id from clients")}
+        accounts = {row[0] for row in database.execute("select id from accounts")}
+    assert {used, young, unused[2], "isthmus-test", "isthmus-cli"} == left
+    assert unused[1] not in accounts
+    assert unused[2] in accounts
+
+
+def register_confidential(auth: Auth) -> str:
+    """A client that may act for itself, once somebody gives it a role."""
+    asked = {"token_endpoint_auth_method": "client_secret_post", "grant_types": ["client_credentials"]}
+    return auth.register(redirect_uris=[], **asked)["client_id"]

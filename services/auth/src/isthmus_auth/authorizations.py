@@ -8,13 +8,15 @@ from sqlalchemy.orm import Session
 from isthmus import policy
 from isthmus_auth import outbox
 from isthmus_auth.hashing import random_id
-from isthmus_auth.models import Account, Authorization, BrowserSession, Client, Revocation
+from isthmus_auth.models import Account, Authorization, BrowserSession, Client, Revocation, account_roles
 from isthmus_auth.requested import Resource
 from isthmus_auth.signing import ACCESS_LIFETIME
 
 CODE_LIFETIME = 60
 """Seconds that an authorization code is valid."""
 
+MOST_FORGOTTEN = 1000
+"""Unused clients that go at a time."""
 UNUSED = 30 * 24 * 3600
 """Seconds after which a client that registered itself goes, if nobody uses it."""
 
@@ -87,12 +89,15 @@ def forget_expired(session: Session) -> None:
     now = int(time.time())
     for table in (Authorization, BrowserSession, Revocation):
         session.execute(delete(table).where(table.expires_at < now))
-    session.execute(
-        delete(Client).where(
-            Client.namespace.is_(None),
-            Client.created_at < now - UNUSED,
-            Client.client_id.startswith("c_", autoescape=True) | Client.fresh_until.is_not(None),
-            Client.client_id.not_in(select(Authorization.client_id)),
-            Client.client_id.not_in(select(Account.id)),
-        )
+    unused = select(Client.client_id).where(
+        Client.namespace.is_(None),
+        Client.created_at < now - UNUSED,
+        Client.client_id.startswith("c_", autoescape=True) | Client.fresh_until.is_not(None),
+        Client.client_id.not_in(select(Authorization.client_id)),
+        Client.client_id.not_in(select(account_roles.c.account_id)),
     )
+    for client_id in list(session.scalars(unused.limit(MOST_FORGOTTEN))):
+        session.execute(delete(Client).where(Client.client_id == client_id))
+        if (account := session.get(Account, client_id)) is not None:
+            outbox.record(session, policy.key("user", client_id), None)
+            session.delete(account)

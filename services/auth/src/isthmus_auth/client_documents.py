@@ -23,6 +23,8 @@ SHORTEST, LONGEST_KEPT, USUAL = 60, 24 * 3600, 3600
 """Seconds that a document is kept: at least, at most, and where its server says nothing."""
 FAILED_FOR = 30.0
 """Seconds until one that could not be had is tried again."""
+WAITS = 10.0
+"""Seconds for a document, with the wait for its turn."""
 REMEMBERED = 1000
 """Failures that are remembered."""
 
@@ -64,8 +66,7 @@ class Documents:
         if until > time.monotonic():
             raise Unfetchable(why)
         try:
-            async with self._together:
-                fetched = await fetch(client_id, local=self._local)
+            fetched = await self._fetch(client_id)
             await asyncio.to_thread(self._keep, client_id, fetched)
         except Unfetchable as error:
             why = f"What {urlsplit(client_id).hostname} says of this app cannot be used: {error}."
@@ -73,6 +74,13 @@ class Documents:
                 self._failed.clear()
             self._failed[client_id] = (time.monotonic() + FAILED_FOR, why)
             raise Unfetchable(why) from None
+
+    async def _fetch(self, client_id: str) -> Fetched:
+        try:
+            async with asyncio.timeout(WAITS), self._together:
+                return await fetch(client_id, local=self._local)
+        except TimeoutError:
+            raise Unfetchable("too many others are looked at right now") from None
 
     def names(self, client_id: str) -> bool:
         """Whether a client id is the URL of a document."""
@@ -103,13 +111,14 @@ def is_document(client_id: str, *, local: bool) -> bool:
         return False
     try:
         parts = urlsplit(client_id)
-        _ = parts.port
+        port = parts.port
     except ValueError:
         return False
     secure = parts.scheme == "https" or (local and is_loopback(client_id))
     plain = not (parts.fragment or "#" in client_id or "@" in parts.netloc or "\\" in client_id)
-    steps = parts.path.split("/")
-    return secure and plain and bool(parts.hostname) and parts.path not in ("", "/") and not {".", ".."} & {*steps}
+    steps = parts.path.lower().replace("%2e", ".").split("/")
+    there = bool(parts.hostname) and port != 0 and parts.path not in ("", "/")
+    return secure and plain and there and not {".", ".."} & {*steps}
 
 
 def read(client_id: str, body: bytes) -> Document:
@@ -121,8 +130,10 @@ def read(client_id: str, body: bytes) -> Document:
     if document.client_id != client_id:
         raise Unfetchable("it describes another client")
     methods = document.token_endpoint_auth_methods_supported or (document.token_endpoint_auth_method or "none",)
-    if "none" not in methods or document.client_secret is not msgspec.UNSET:
-        raise Unfetchable("it asks for a secret, which such a client cannot have")
+    if document.client_secret is not msgspec.UNSET:
+        raise Unfetchable("it holds a secret, which such a client cannot have")
+    if "none" not in methods:
+        raise Unfetchable("it does not allow the method none, the only one here for such clients")
     if "authorization_code" not in document.grant_types or "code" not in document.response_types:
         raise Unfetchable("it does not use authorization codes")
     if wrong := [said for uri in document.redirect_uris if (said := problem(uri))]:
