@@ -9,15 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 
-import auth_server
-from auth_server import EMAIL, TLS, Auth, Browser, answered, auth_with_bus, claims
-from browser import Form
+from administrator import API, Administrator
+from auth_server import CLIENT_ID, CLIENT_SECRET, EMAIL, TLS, Auth, answered, auth_with_bus, claims, header
 from isthmus import bus
 from isthmus_mcp_gateway.policy import PolicyWatch
-from isthmus_mcp_gateway.tokens import Claims
+from isthmus_mcp_gateway.tokens import Claims, Verifier
 
-API = "/api/admin"
-FIRST = auth_server.PASSWORD
 PASSWORD = "a long password of ann's"
 
 
@@ -25,33 +22,6 @@ PASSWORD = "a long password of ann's"
 def auth(tmp_path_factory: pytest.TempPathFactory) -> Generator[Auth]:
     with auth_with_bus(tmp_path_factory.mktemp("auth")) as server:
         yield server
-
-
-class Administrator:
-    """Calls the API as a script would, after signing in."""
-
-    def __init__(self, auth: Auth, email: str = EMAIL, password: str = FIRST) -> None:
-        self.browser = Browser(auth)
-        form = Form(self.browser.get("/apps").text)
-        answer = self.browser.submit(form, {"email": email, "password": password})
-        assert answer.status_code == 303, answer.text
-        me = self.browser.http.get(f"{API}/me")
-        self.id = me.json().get("id", "")
-        self.token = me.json().get("csrf_token", "")
-
-    def call(self, method: str, path: str, body: object = None, **headers: str) -> httpx2.Response:
-        sent = {"X-CSRF-Token": self.token, **headers}
-        return self.browser.http.request(method, API + path, json=body, headers=sent)
-
-    def done(self, method: str, path: str, body: object = None) -> Any:
-        answer = self.call(method, path, body)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
-
-    def refused(self, method: str, path: str, body: object = None) -> tuple[int, str]:
-        answer = self.call(method, path, body)
-        assert 400 <= answer.status_code < 500, answer.text
-        return answer.status_code, answer.json()["error_description"]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +52,9 @@ CALLS: list[tuple[str, str, Any]] = [
     ("PATCH", "/services/default", {"label": "X"}),
     ("POST", "/services/default/secret", None),
     ("DELETE", "/services/default", None),
+    ("GET", "/signing-keys", None),
+    ("POST", "/signing-keys", {}),
+    ("DELETE", "/signing-keys/x", None),
 ]
 
 
@@ -291,3 +264,29 @@ def test_the_document_of_the_api_is_there(auth: Auth) -> None:
     described = auth.get("/api/openapi.json").json()
     assert described["openapi"].startswith("3.1")
     assert f"{API}/people" in described["paths"]
+
+
+async def test_the_signing_key_changes_while_no_token_is_refused(auth: Auth, admin: Administrator) -> None:
+    async with watching(auth, 2) as gateways:
+        own = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        (first,) = await asyncio.to_thread(admin.done, "GET", "/signing-keys")
+        assert first["signs"]
+        await asyncio.to_thread(admin.done, "POST", "/signing-keys", {"after": 1})
+        seen: dict[str, str] = {}
+        async with asyncio.timeout(10):
+            while len(seen) < 2:
+                token = (await asyncio.to_thread(auth.token, own)).json()["access_token"]
+                seen[header(token)["kid"]] = token
+                for gateway in gateways:
+                    for known in seen.values():
+                        verifier = Verifier(auth.url)
+                        verifier.use_keys(gateway.current.keys)
+                        assert verifier.verify(known)
+        assert next(iter(seen)) == first["kid"]
+        assert [key["signs"] for key in await asyncio.to_thread(admin.done, "GET", "/signing-keys")] == [False, True]
+        await asyncio.to_thread(admin.done, "DELETE", f"/signing-keys/{first['kid']}")
+        async with asyncio.timeout(1):
+            while any(first["kid"] in str(g.current.keys.as_dict()) for g in gateways if g.current.keys):
+                await asyncio.sleep(0.005)
+        assert (await asyncio.to_thread(admin.refused, "DELETE", f"/signing-keys/{first['kid']}"))[0] == 404
+        assert len(auth.get("/jwks").json()["keys"]) == 1

@@ -24,7 +24,7 @@ from isthmus_auth.database import migrate, open_engine
 from isthmus_auth.models import Base
 from isthmus_auth.seed import seed
 from isthmus_auth.settings import AuthSettings
-from isthmus_auth.signing import load_key
+from isthmus_auth.signing import SigningKeys
 from servers import free_port
 
 
@@ -52,7 +52,7 @@ def test_the_process_serves_from_an_empty_folder_and_stops_in_order(tmp_path: Pa
     assert CLIENT_SECRET not in said
     assert "Traceback" not in said
     assert stat.S_IMODE((tmp_path / "auth").stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "auth" / "signing-key.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "auth" / "signing-keys.json").stat().st_mode) == 0o600
 
 
 def wait_until_alive(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -129,7 +129,7 @@ def test_two_instances_that_start_at_once_make_one_database_and_one_key(tmp_path
             migrate(connection)
             seed(session, settings)
             session.flush()
-        kids.append(load_key(tmp_path).kid)
+        kids.append(SigningKeys(tmp_path).signing.kid)
         engine.dispose()
 
     threads = [threading.Thread(target=start) for _ in range(2)]

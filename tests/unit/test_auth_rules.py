@@ -1,15 +1,9 @@
-"""The rules of auth that need no server: redirects, parameters, scopes, attempts, secrets, keys."""
+"""The rules of auth that need no server: redirects, parameters, scopes, attempts, secrets."""
 
-import stat
-from pathlib import Path
-
-import msgspec
 import pytest
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from hypothesis import given
 from hypothesis import strategies as st
-from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet
 
 from isthmus.scopes import DEFAULT_SCOPES, describe
 from isthmus_auth import attempts
@@ -18,7 +12,6 @@ from isthmus_auth.hashing import digest, hash_password, same_secret, verify_pass
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.redirects import SERVICE_REDIRECTS, destination, is_loopback, problem, redirect_matches
 from isthmus_auth.requested import known_scopes, offered_scopes
-from isthmus_auth.signing import Subject, load_key
 
 
 def test_every_redirect_that_services_accept_by_default_could_be_registered() -> None:
@@ -125,23 +118,3 @@ def test_a_password_is_verified_by_its_hash_alone() -> None:
 def test_a_secret_is_compared_with_its_digest() -> None:
     assert same_secret("sécret", digest("sécret"))
     assert not same_secret("other", digest("sécret"))
-
-
-def test_the_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    key = load_key(tmp_path)
-    assert load_key(tmp_path).jwks == key.jwks
-    assert [path.name for path in tmp_path.iterdir()] == ["signing-key.json"]
-    assert stat.S_IMODE((tmp_path / "signing-key.json").stat().st_mode) == 0o600
-
-
-def test_the_key_id_is_the_thumbprint_and_the_private_part_stays_home(tmp_path: Path) -> None:
-    key = load_key(tmp_path)
-    (public,) = KeySet.import_key_set(msgspec.json.decode(key.jwks)).keys
-    assert isinstance(public, ECKey)
-    assert key.kid == public.thumbprint()
-    assert not public.is_private
-    token = key.access_token("https://issuer", "client", Subject("me", None, "default", "https://gateway/mcp"), "a b")
-    decoded = jwt.decode(token, public, algorithms=["ES256"])
-    assert decoded.header == {"typ": "at+jwt", "alg": "ES256", "kid": key.kid}
-    assert decoded.claims["aud"] == "https://gateway/mcp"
-    assert "sid" not in decoded.claims

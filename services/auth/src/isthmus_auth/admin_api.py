@@ -22,6 +22,7 @@ from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import Browser, account_of, address_of
 from isthmus_auth.models import Account
 from isthmus_auth.outbox import last_recorded
+from isthmus_auth.signing import ANNOUNCED_FOR
 from isthmus_auth.site import Site
 
 API = "/api/admin"
@@ -210,12 +211,66 @@ async def delete_service(request: Asking, site: NamedDependency[Site], namespace
     )
 
 
+class Key(msgspec.Struct, frozen=True):
+    """A key for access tokens."""
+
+    kid: str
+    signs_from: int
+    """Seconds since the epoch."""
+    signs: bool
+    """Whether it is the one that signs now."""
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to make."""
+
+    after: Annotated[int, msgspec.Meta(ge=1, le=7 * 24 * 3600)] = ANNOUNCED_FOR
+    """Seconds until it signs; programs that verify tokens must have heard of it by then."""
+
+
+@get("/signing-keys")
+async def list_keys(request: Asking, site: NamedDependency[Site]) -> list[Key]:
+    """The keys that tokens are verified with, in the order in which they sign."""
+    return await _read(request, site, lambda _s, _by: _keys(site))
+
+
+@post("/signing-keys")
+async def add_key(request: Asking, site: NamedDependency[Site], data: Annotated[NewKey, Body()]) -> list[Key]:
+    """Makes the next key. Those before it stay for as long as tokens of theirs may be valid."""
+
+    def work(_session: Session, _by: Account) -> list[Key]:
+        site.keys.add(data.after)
+        return _keys(site)
+
+    changed = await _change(request, site, "create", lambda keys: f"signing key {keys[-1].kid}", work)
+    site.publisher.wake()
+    return changed
+
+
+@delete("/signing-keys/{kid:str}")
+async def delete_key(request: Asking, site: NamedDependency[Site], kid: FromPath[str]) -> None:
+    """Ends a key: every token that it has signed is void. Another one takes its place at once if need be."""
+
+    def work(_session: Session, _by: Account) -> None:
+        if not site.keys.remove(kid):
+            raise Refusal(404, "There is no signing key of that kid.")
+
+    await _change(request, site, "delete", lambda _: f"signing key {kid[:64]}", work)
+    site.publisher.wake()
+
+
+def _keys(site: Site) -> list[Key]:
+    signing = site.keys.signing.kid
+    return [Key(key.kid, key.signs_from, key.kid == signing) for key in site.keys.ring.keys]
+
+
 ROUTES = Router(
     API,
     include_in_schema=True,
     route_handlers=[
         me, list_people, create_person, get_person, change_person, delete_person, list_roles, get_role, put_role,
         delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,
+        list_keys, add_key, delete_key,
     ],
 )  # fmt: skip
 

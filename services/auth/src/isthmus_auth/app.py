@@ -19,12 +19,11 @@ from litestar.types import ASGIApp
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from isthmus import lifetime, policy
+from isthmus import lifetime
 from isthmus.origins import Origins
 from isthmus_auth import admin_api, apps, consent, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
-from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.client_documents import Documents
 from isthmus_auth.database import migrate, open_engine
 from isthmus_auth.headers import with_headers
@@ -34,7 +33,7 @@ from isthmus_auth.parameters import FORM, LONGEST_BODY, Parameters
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.seed import seed
 from isthmus_auth.settings import AuthSettings
-from isthmus_auth.signing import SigningKey, load_key
+from isthmus_auth.signing import SigningKeys
 from isthmus_auth.site import Site
 from isthmus_auth.sources import Sources
 
@@ -102,9 +101,9 @@ def create_app(settings: AuthSettings) -> ASGIApp:
 async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     """Key, database and publisher, for as long as the app runs."""
     engine = open_engine(settings)
-    key = await asyncio.to_thread(_prepare, engine, settings)
+    keys = await asyncio.to_thread(_prepare, engine, settings)
     sessions = sessionmaker(engine, expire_on_commit=False)
-    publisher = Publisher(settings, sessions, {policy.JWKS: key.jwks, policy.STATE_KEY: key.state_keys})
+    publisher = Publisher(settings, sessions, keys)
 
     def wake(session: Session) -> None:
         if last_recorded(session):
@@ -119,7 +118,7 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
         yield Site(
             Origins.of(settings),
             sessions,
-            key,
+            keys,
             publisher,
             Sources(lambda: publisher.connection),
             Documents(sessions, local=settings.allow_local_clients),
@@ -136,16 +135,15 @@ def style() -> Response[bytes]:
     return Response(STYLE.read_bytes(), media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
 
 
-def _prepare(engine: Engine, settings: AuthSettings) -> SigningKey:
+def _prepare(engine: Engine, settings: AuthSettings) -> SigningKeys:
     """Makes sure of the folder, the schema, what is in it from the start, and the key."""
     folder = Path(settings.data_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with engine.begin() as connection, Session(connection) as session:
         migrate(connection)
         seed(session, settings)
-        forget_expired(session)
         session.flush()
-    return load_key(folder)
+    return SigningKeys(folder)
 
 
 def _publisher_ended(task: asyncio.Task[None]) -> None:

@@ -98,7 +98,7 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
 @get("/jwks", sync_to_thread=False)
 def jwks(site: NamedDependency[Site]) -> Response[bytes]:
     """The keys that access tokens are signed with (RFC 7517)."""
-    return Response(site.key.jwks, media_type=MediaType.JSON, headers=FRESH)
+    return Response(site.keys.ring.jwks, media_type=MediaType.JSON, headers=FRESH)
 
 
 @get("/mcp-services/{namespace:str}", sync_to_thread=True)
@@ -151,7 +151,7 @@ def _event(site: Site, protocol: ProtocolRequest, answer: Answer, address: str) 
         return None
     grant = protocol.parameters.get("grant_type")
     event = AuthEvent(event="token", address=address, grant=grant, client=client.client_id)
-    claims = site.key.claims(str(answer.body.get("access_token", "")), site.origins.issuer)
+    claims = site.keys.claims(str(answer.body.get("access_token", "")), site.origins.issuer)
     if claims is None:
         return replace(event, outcome=str(answer.body.get("error", "invalid_request")))
     return replace(event, principal=claims.sub, service=claims.service, scope=claims.scope)

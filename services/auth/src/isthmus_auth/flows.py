@@ -28,7 +28,7 @@ from isthmus_auth.models import Account, Authorization, AuthorizationCode, Clien
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.requested import OFFLINE, InvalidTargetError, Manner, Resource, find_resource, known_scopes
 from isthmus_auth.server import AUTH_METHODS, IsthmusServer, ProtocolRequest
-from isthmus_auth.signing import SigningKey, Subject
+from isthmus_auth.signing import SigningKeys, Subject
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -189,9 +189,9 @@ class OwnGrant(IsthmusGrant, ClientCredentialsGrant):
         return 200, token, list(self.TOKEN_RESPONSE_HEADER)
 
 
-def open_server(session: Session, origins: Origins, key: SigningKey) -> IsthmusServer:
+def open_server(session: Session, origins: Origins, keys: SigningKeys) -> IsthmusServer:
     """A server for one request, with all its grants."""
-    server = IsthmusServer(session, origins, key)
+    server = IsthmusServer(session, origins, keys)
     server.register_client_auth_method("client_secret_basic", basic_credentials)
     server.register_grant(CodeGrant, [Requirements()])
     server.register_grant(RefreshGrant)

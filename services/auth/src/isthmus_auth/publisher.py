@@ -16,12 +16,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import bus, policy
-from isthmus.settings import BusSettings
 from isthmus_auth.audit import AuditTrail
 from isthmus_auth.audit_stream import AuditStream
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.models import Outbox
 from isthmus_auth.outbox import Entry, current_entries
+from isthmus_auth.settings import AuthSettings
+from isthmus_auth.signing import KeyRing, SigningKeys
 
 logger = logging.getLogger("isthmus_auth.publisher")
 
@@ -45,11 +46,11 @@ TIDY_EVERY = 600
 class Publisher:
     """The only one who writes to the bucket; `run` is its task."""
 
-    def __init__(self, settings: BusSettings, sessions: sessionmaker[Session], keys: dict[str, bytes]) -> None:
-        """`keys` are entries that come from no table."""
+    def __init__(self, settings: AuthSettings, sessions: sessionmaker[Session], keys: SigningKeys) -> None:
         self._settings = settings
         self._sessions = sessions
-        self._keys = {name: Entry(value) for name, value in keys.items()}
+        self._keys = keys
+        self._announced: KeyRing | None = None
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._progress = asyncio.Condition()
@@ -58,6 +59,7 @@ class Publisher:
         self._client: Client | None = None
         self._published = 0
         """The id of the last change that the bus has acknowledged."""
+        self._tidy_at = 0.0
         self._complete = False
         """Whether the bucket is known to hold every entry, but for those in the outbox."""
 
@@ -99,22 +101,24 @@ class Publisher:
                 if not self._complete:
                     async with asyncio.timeout(PATIENCE):
                         await self._republish(stream)
+                await self._announce(stream)
                 while await self._drain(stream):
                     pass
-                if not await self._more_work():
-                    await self._tidy()
+                if time.monotonic() > self._tidy_at:
+                    await asyncio.to_thread(self._tidy)
+                    self._tidy_at = time.monotonic() + TIDY_EVERY
+                    continue
+                await self._more_work()
             except (NatsError, SQLAlchemyError, TimeoutError) as error:
                 logger.warning("policy is not published yet: %s", type(error).__name__)
                 self._complete = False
                 await asyncio.sleep(RETRY_AFTER)
 
-    async def _more_work(self) -> bool:
-        """Waits for something to publish; False: there was nothing for a while."""
-        try:
-            async with asyncio.timeout(TIDY_EVERY):
-                return await self._work.wait()
-        except TimeoutError:
-            return False
+    async def _more_work(self) -> None:
+        """Waits for something to publish, or until it is time to tidy."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._tidy_at - time.monotonic())):
+                await self._work.wait()
 
     async def _start_over(self) -> None:
         self._complete = False
@@ -124,16 +128,30 @@ class Publisher:
     async def _republish(self, stream: JetStreamContext) -> None:
         """Makes the bucket equal to the database."""
         self._complete = True  # a connection lost from here on sets it back
-        entries, last = await asyncio.to_thread(self._snapshot)
+        ring = self._keys.ring
+        entries, last = await asyncio.to_thread(self._snapshot, ring)
         bucket = await _bucket(stream)
         present = await _keys(bucket)
         for key, entry in entries.items():
             await _publish(stream, key, entry)
         for key in present - entries.keys():
             await bucket.purge(key, msg_ttl=MARKER_LIFETIME)
+        self._has_announced(ring)
         await asyncio.to_thread(self._forget, last)
         await self._acknowledge(last)
         logger.info("policy published: %d entries", len(entries))
+
+    async def _announce(self, stream: JetStreamContext) -> None:
+        """Publishes the signing keys if the gateways have others."""
+        ring = self._keys.ring
+        if ring is not self._announced:
+            for name, value in ring.entries().items():
+                await _publish(stream, name, Entry(value))
+            self._has_announced(ring)
+
+    def _has_announced(self, ring: KeyRing) -> None:
+        self._announced = ring
+        self._keys.announced(ring)
 
     async def _drain(self, stream: JetStreamContext) -> bool:
         """Publishes the next changes; whether there were any."""
@@ -150,10 +168,11 @@ class Publisher:
             self._published = max(self._published, change)
             self._progress.notify_all()
 
-    def _snapshot(self) -> tuple[dict[str, Entry], int]:
+    def _snapshot(self, ring: KeyRing) -> tuple[dict[str, Entry], int]:
         with self._sessions.begin() as session:
             last = session.scalar(select(func.max(Outbox.id))) or 0
-            return {**self._keys, **current_entries(session)}, last
+            keys = {name: Entry(value) for name, value in ring.entries().items()}
+            return {**keys, **current_entries(session)}, last
 
     def _next(self) -> list[tuple[int, str, Entry | None]]:
         with self._sessions.begin() as session:
@@ -164,12 +183,10 @@ class Publisher:
         with self._sessions.begin() as session:
             session.execute(delete(Outbox).where(Outbox.id <= last))
 
-    async def _tidy(self) -> None:
-        def tidy() -> None:
-            with self._sessions.begin() as session:
-                forget_expired(session)
-
-        await asyncio.to_thread(tidy)
+    def _tidy(self) -> None:
+        self._keys.tidy(self._settings.signing_key_days * 24 * 3600)
+        with self._sessions.begin() as session:
+            forget_expired(session)
 
 
 async def _keys(bucket: KeyValue) -> set[str]:

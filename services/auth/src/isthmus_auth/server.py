@@ -16,7 +16,7 @@ from isthmus_auth.authorizations import REFRESH_LIFETIME, renew
 from isthmus_auth.hashing import digest, random_secret
 from isthmus_auth.models import Authorization, Client, RefreshToken
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.signing import ACCESS_LIFETIME, SigningKey, Subject
+from isthmus_auth.signing import ACCESS_LIFETIME, SigningKeys, Subject
 
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
 """`token_endpoint_auth_methods_supported`; each client uses the one its registration allows."""
@@ -62,11 +62,11 @@ class ProtocolRequest(OAuth2Request):
 class IsthmusServer(AuthorizationServer):
     """One per request, over the request's own database session."""
 
-    def __init__(self, session: Session, origins: Origins, key: SigningKey) -> None:
+    def __init__(self, session: Session, origins: Origins, keys: SigningKeys) -> None:
         super().__init__()
         self.session = session
         self.origins = origins
-        self._key = key
+        self._keys = keys
 
     def answer_token(self, request: ProtocolRequest) -> Answer:
         """What /token answers."""
@@ -139,7 +139,9 @@ class IsthmusServer(AuthorizationServer):
         if user is None:
             raise TypeError("A token needs a subject.")
         token: dict[str, str | int] = {
-            "access_token": self._key.access_token(self.origins.issuer, client.get_client_id(), user, scope or ""),
+            "access_token": self._keys.access_token(
+                self.origins.issuer, client.get_client_id(), user, scope or "", ACCESS_LIFETIME
+            ),
             "token_type": "Bearer",
             "expires_in": ACCESS_LIFETIME,
             "scope": scope or "",

@@ -23,5 +23,7 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
     """Role ids, separated by commas, that the default service's client has when it acts for itself."""
     allow_local_clients: bool = False
     """Whether clients may describe themselves at addresses of this machine and its network: for trials."""
+    signing_key_days: int = 90
+    """Days after which another key signs access tokens; 0: only when an administrator says so."""
     cli_secret: str = ""
     """The secret of the client `isthmus-cli`; empty: that client cannot sign in."""

@@ -11,7 +11,7 @@ from isthmus_auth.client_documents import Documents
 from isthmus_auth.flows import open_server
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.server import IsthmusServer
-from isthmus_auth.signing import SigningKey
+from isthmus_auth.signing import SigningKeys
 from isthmus_auth.sources import Sources
 
 
@@ -21,7 +21,7 @@ class Site:
 
     origins: Origins
     sessions: sessionmaker[Session]
-    key: SigningKey
+    keys: SigningKeys
     publisher: Publisher
     sources: Sources
     documents: Documents
@@ -32,4 +32,4 @@ class Site:
 
     def server(self, session: Session) -> IsthmusServer:
         """The authorization server, for one request."""
-        return open_server(session, self.origins, self.key)
+        return open_server(session, self.origins, self.keys)

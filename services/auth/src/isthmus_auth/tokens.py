@@ -72,7 +72,7 @@ def _revoke(site: Site, protocol: ProtocolRequest, address: str) -> int:
             if row.check_client(client):
                 revoke(session, row.authorization)
                 principal = row.authorization.account_id
-        elif (claims := site.key.claims(token, site.origins.issuer)) and claims.client_id == client.client_id:
+        elif (claims := site.keys.claims(token, site.origins.issuer)) and claims.client_id == client.client_id:
             _void(session, claims)
             principal = claims.sub
         if principal:
@@ -94,7 +94,7 @@ def _introspect(site: Site, protocol: ProtocolRequest) -> dict[str, object]:
     with site.sessions.begin() as session:
         client = cast("Client", site.server(session).authenticate_client(protocol, methods, "introspection"))
         token = protocol.parameters.get("token")
-        if claims := site.key.claims(token, site.origins.issuer):
+        if claims := site.keys.claims(token, site.origins.issuer):
             known = client.client_id == claims.client_id or client.namespace == claims.service
             return _access(session, claims) if known else UNKNOWN
         row = session.get(RefreshToken, digest(token))
