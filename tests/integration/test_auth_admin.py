@@ -198,6 +198,34 @@ def test_a_service_has_an_endpoint_and_a_client_whose_secret_is_shown_once(auth:
     assert gone.json()["error"] == "invalid_client"
 
 
+def test_a_service_limits_scopes_and_says_how_long_tokens_are_valid(auth: Auth, admin: Administrator) -> None:
+    asked = {"namespace": "brief", "label": "Brief", "scopes": ["data:read"], "access_lifetime": 120}
+    made = admin.done("POST", "/services", {**asked, "refresh_lifetime": 3600})
+    service = made["service"]
+    own = {"client_id": service["client_id"], "client_secret": made["client_secret"]}
+    request = auth.request(client_id=service["client_id"], resource=service["mcp_endpoint"])
+    form = admin.browser.consent(request)
+    assert [value for name, value in form.offered if name == "scope"] == ["data:read"]
+    told = answered(admin.browser.submit(form, {"decision": "allow"}))
+    answer = auth.exchange(told["code"], **own).json()
+    assert (answer["expires_in"], answer["scope"]) == (120, "data:read")
+    said = claims(answer["access_token"])
+    assert said["exp"] - said["iat"] == 120
+    refresh = auth.post("/introspect", {"token": answer["refresh_token"], **own}).json()
+    assert 3590 <= refresh["exp"] - said["iat"] <= 3600
+    admin.done("PATCH", "/services/brief", {"scopes": ["files:read"], "access_lifetime": 60})
+    renewed = auth.refresh(answer["refresh_token"], **own).json()
+    assert (renewed["expires_in"], renewed["scope"]) == (60, "")
+    for body, sentence in (
+        ({"scopes": ["data:all"]}, "There is no scope 'data:all'."),
+        ({"access_lifetime": 10}, "access_lifetime"),
+        ({"access_lifetime": 100_000}, "access_lifetime"),
+        ({"refresh_lifetime": 10**9}, "refresh_lifetime"),
+    ):
+        assert sentence in admin.refused("PATCH", "/services/brief", body)[1]
+    admin.done("DELETE", "/services/brief")
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

@@ -194,6 +194,25 @@ async def test_a_service_shows_only_its_own_sources(nats: NatsServer) -> None:
             assert tools["say"].input_schema["properties"]["database"]["enum"] == ["closed"]
 
 
+async def test_a_service_offers_only_its_own_scopes_whatever_a_token_says(nats: NatsServer) -> None:
+    async with gateway_and_worker(nats) as gateway:
+        narrow = Service("default", "Isthmus", default=True, scopes=("data:read",))
+        await gateway.authority.publish({"service.default": narrow})
+        async with gateway.client() as client:
+            await until(lambda: names(client), lambda found: "write" not in found)
+            result = await client.call_tool("write", {"words": "x", "database": "shelf"})
+            assert result.is_error
+            assert [getattr(part, "text", None) for part in result.content] == [
+                "There is no tool 'write'. There are fall, hold, list_sources, miss, say."
+            ]
+            assert not (await client.call_tool("say", {"words": "x", "database": "shelf"})).is_error
+        async with httpx2.AsyncClient(base_url=gateway.url) as http:
+            described = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
+            refused = await http.post("/mcp")
+        assert described["scopes_supported"] == ["data:read"]
+        assert 'scope="data:read"' in refused.headers["www-authenticate"]
+
+
 async def test_a_change_of_policy_counts_within_a_second(nats: NatsServer) -> None:
     async with gateway_and_worker(nats) as gateway, gateway.client(token=gateway.authority.token(sub="bob")) as client:
         assert "write" not in await names(client)

@@ -32,6 +32,12 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     """Globs over `<kind>.<source>` that this service exposes."""
     roles: tuple[str, ...] = ()
     """The only roles that count here; empty: all."""
+    scopes: tuple[str, ...] = ()
+    """The only scopes that count here; empty: all."""
+
+    def offers(self, scope: str) -> bool:
+        """Whether the scope counts here."""
+        return not self.scopes or scope in self.scopes
 
 
 class Role(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from isthmus.origins import Origins
 from isthmus_auth import admin_api, apps, consent, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
+from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.client_documents import Documents
 from isthmus_auth.database import migrate, open_engine
 from isthmus_auth.headers import with_headers
@@ -142,6 +143,7 @@ def _prepare(engine: Engine, settings: AuthSettings) -> SigningKeys:
     with engine.begin() as connection, Session(connection) as session:
         migrate(connection)
         seed(session, settings)
+        forget_expired(session)
         session.flush()
     return SigningKeys(folder)
 

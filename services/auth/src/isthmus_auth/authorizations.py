@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from isthmus import policy
 from isthmus_auth import outbox
 from isthmus_auth.hashing import random_id
-from isthmus_auth.models import Account, Authorization, BrowserSession, Client, Revocation, account_roles
+from isthmus_auth.models import Account, Authorization, BrowserSession, Client, Revocation, Service, account_roles
 from isthmus_auth.requested import Resource
-from isthmus_auth.signing import ACCESS_LIFETIME
+from isthmus_auth.signing import LONGEST_ACCESS
 
 CODE_LIFETIME = 60
 """Seconds that an authorization code is valid."""
@@ -19,9 +19,6 @@ MOST_FORGOTTEN = 1000
 """Unused clients that go at a time."""
 UNUSED = 30 * 24 * 3600
 """Seconds after which a client that registered itself goes, if nobody uses it."""
-
-REFRESH_LIFETIME = 7 * 24 * 3600
-"""Seconds that a refresh token is valid."""
 
 
 def grant(
@@ -47,8 +44,10 @@ def grant(
 
 def renew(session: Session, authorization: Authorization, client: Client) -> None:
     """Lets the authorization live as long as the tokens that can be issued now."""
+    service = session.get_one(Service, authorization.namespace)
     refreshes = client.check_grant_type("refresh_token")
-    lifetime = REFRESH_LIFETIME if refreshes else CODE_LIFETIME + ACCESS_LIFETIME + policy.CLOCK_LEEWAY
+    once = CODE_LIFETIME + service.access_lifetime + policy.CLOCK_LEEWAY
+    lifetime = max(once, service.refresh_lifetime) if refreshes else once
     authorization.expires_at = int(time.time()) + lifetime
     shared = policy.Consent(tuple(authorization.sources))
     outbox.record(session, policy.key("consent", authorization.sid), shared, authorization.expires_at)
@@ -77,7 +76,7 @@ def revoke(session: Session, authorization: Authorization) -> None:
         return
     authorization.revoked_at = now
     key = policy.key("revoked", "session", authorization.sid)
-    before, expires_at = now + 1, now + ACCESS_LIFETIME + policy.CLOCK_LEEWAY
+    before, expires_at = now + 1, now + LONGEST_ACCESS + policy.CLOCK_LEEWAY
     session.merge(Revocation(key=key, before=before, expires_at=expires_at))
     outbox.record(session, key, policy.Revoked(before), expires_at)
     outbox.record(session, policy.key("consent", authorization.sid), None)

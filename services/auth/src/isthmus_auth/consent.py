@@ -150,7 +150,7 @@ class Consent:
         self._granted = known_scopes(self._before.scope) if self._before else []
         self._shared = self._before.sources if self._before else []
         self._sources = shareable(known, account, service)
-        self._offered = offered_scopes(asked.get("scope"))
+        self._offered = offered_scopes(asked.get("scope"), service.scopes)
 
     @property
     def was_given(self) -> bool:

@@ -9,16 +9,21 @@ from sqlalchemy.orm import Session
 
 from isthmus import policy
 from isthmus.origins import Origins
+from isthmus.scopes import is_scope
 from isthmus_auth import outbox
 from isthmus_auth.answers import Refusal
 from isthmus_auth.hashing import digest, random_id, random_secret
-from isthmus_auth.models import Account, Authorization, Client, Role
+from isthmus_auth.models import REFRESH_LIFETIME, Account, Authorization, Client, Role
 from isthmus_auth.models import Service as Row
 from isthmus_auth.redirects import SERVICE_REDIRECTS, problem
+from isthmus_auth.signing import ACCESS_LIFETIME, LONGEST_ACCESS
 
 Globs = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=100)]
 Words = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=100)]
 Uris = Annotated[list[Annotated[str, Meta(max_length=2048)]], Meta(max_length=50)]
+Scopes = Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=100)]
+AccessLifetime = Annotated[int, Meta(ge=60, le=LONGEST_ACCESS)]
+RefreshLifetime = Annotated[int, Meta(ge=60, le=90 * 24 * 3600)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=2000)]
 
@@ -39,6 +44,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Globs over `<kind>.<source>`: what it exposes."""
     roles: list[str]
     """The only roles that count in it; empty: all."""
+    scopes: list[str]
+    """The only scopes that count in it; empty: all."""
+    access_lifetime: int
+    """Seconds that access tokens are valid."""
+    refresh_lifetime: int
+    """Seconds that refresh tokens are valid; each use begins them anew."""
 
 
 class NewService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +62,9 @@ class NewService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sources: Globs = msgspec.field(default_factory=lambda: ["**"])
     roles: Words = []
     redirect_uris: Uris = msgspec.field(default_factory=lambda: list(SERVICE_REDIRECTS))
+    scopes: Scopes = []
+    access_lifetime: AccessLifetime = ACCESS_LIFETIME
+    refresh_lifetime: RefreshLifetime = REFRESH_LIFETIME
 
 
 class ServiceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +75,9 @@ class ServiceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sources: Globs | msgspec.UnsetType = msgspec.UNSET
     roles: Words | msgspec.UnsetType = msgspec.UNSET
     redirect_uris: Uris | msgspec.UnsetType = msgspec.UNSET
+    scopes: Scopes | msgspec.UnsetType = msgspec.UNSET
+    access_lifetime: AccessLifetime | msgspec.UnsetType = msgspec.UNSET
+    refresh_lifetime: RefreshLifetime | msgspec.UnsetType = msgspec.UNSET
 
 
 class ServiceSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +102,7 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
     """Makes a service with a client of its own. Raises Refusal."""
     if session.get(Row, asked.namespace) is not None:
         raise Refusal(409, "There is an MCP service of that namespace already.")
-    _check(session, asked.roles, asked.redirect_uris)
+    _check(session, asked.roles, asked.redirect_uris, asked.scopes)
     row = Row(
         namespace=asked.namespace,
         label=asked.label,
@@ -93,6 +110,9 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
         is_default=False,
         sources=asked.sources,
         roles=asked.roles,
+        scopes=asked.scopes,
+        access_lifetime=asked.access_lifetime,
+        refresh_lifetime=asked.refresh_lifetime,
     )
     session.add(row)
     secret = random_secret()
@@ -116,11 +136,11 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
 def change(session: Session, origins: Origins, namespace: str, asked: ServiceChange) -> Service:
     """Raises Refusal."""
     row = _row(session, namespace)
-    for name in ("label", "description", "sources", "roles"):
+    for name in ("label", "description", "sources", "roles", "scopes", "access_lifetime", "refresh_lifetime"):
         if (value := getattr(asked, name)) is not msgspec.UNSET:
             setattr(row, name, value)
     uris = [] if asked.redirect_uris is msgspec.UNSET else asked.redirect_uris
-    _check(session, row.roles, uris)
+    _check(session, row.roles, uris, row.scopes)
     if asked.redirect_uris is not msgspec.UNSET:
         _client(row).redirect_uris = list(dict.fromkeys(uris))
     _record(session, row)
@@ -176,15 +196,20 @@ def _service(row: Row, origins: Origins) -> Service:
         redirect_uris=client.redirect_uris if client else [],
         sources=row.sources,
         roles=row.roles,
+        scopes=row.scopes,
+        access_lifetime=row.access_lifetime,
+        refresh_lifetime=row.refresh_lifetime,
     )
 
 
-def _check(session: Session, roles: list[str], redirect_uris: list[str]) -> None:
+def _check(session: Session, roles: list[str], redirect_uris: list[str], scopes: list[str]) -> None:
     known = set(session.scalars(select(Role.id).where(Role.id.in_(roles))))
     if unknown := sorted({*roles} - known):
         raise Refusal(400, f"There is no role {unknown[0]}.")
     if problems := [said for uri in redirect_uris if (said := problem(uri))]:
         raise Refusal(400, problems[0])
+    if strange := [scope for scope in scopes if not is_scope(scope)]:
+        raise Refusal(400, f"There is no scope {strange[0][:40]!r}.")
 
 
 def _record(session: Session, row: Row) -> None:

@@ -9,6 +9,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from isthmus_auth.hashing import same_secret
 from isthmus_auth.redirects import is_loopback, redirect_matches
+from isthmus_auth.signing import ACCESS_LIFETIME
+
+REFRESH_LIFETIME = 7 * 24 * 3600
+"""Seconds that a refresh token is valid, unless its MCP service says otherwise."""
 
 
 class Base(DeclarativeBase):
@@ -69,6 +73,10 @@ class Service(Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     sources: Mapped[list[str]]
     roles: Mapped[list[str]]
+    scopes: Mapped[list[str]] = mapped_column(default=list)
+    """The only scopes that count here; empty: all."""
+    access_lifetime: Mapped[int] = mapped_column(default=ACCESS_LIFETIME)
+    refresh_lifetime: Mapped[int] = mapped_column(default=REFRESH_LIFETIME)
     clients: Mapped[list["Client"]] = relationship(back_populates="service")
 
 

@@ -72,6 +72,7 @@ def service_entry(row: Service) -> policy.Service:
         default=row.is_default,
         sources=tuple(row.sources),
         roles=tuple(row.roles),
+        scopes=tuple(row.scopes),
     )
 
 

@@ -14,7 +14,7 @@ from isthmus_auth import outbox
 from isthmus_auth.answers import Refusal
 from isthmus_auth.hashing import hash_password, random_id, random_secret
 from isthmus_auth.models import Account, Authorization, BrowserSession, Revocation, Role
-from isthmus_auth.signing import ACCESS_LIFETIME
+from isthmus_auth.signing import LONGEST_ACCESS
 
 SHORTEST_PASSWORD = 12
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
@@ -141,7 +141,7 @@ def remove(session: Session, by: Account, person_id: str) -> None:
         outbox.record(session, policy.key("consent", sid), None)
     now = int(time.time())
     key = policy.key("revoked", "user", account.id)
-    before, expires_at = now + 1, now + ACCESS_LIFETIME + policy.CLOCK_LEEWAY
+    before, expires_at = now + 1, now + LONGEST_ACCESS + policy.CLOCK_LEEWAY
     session.merge(Revocation(key=key, before=before, expires_at=expires_at))
     outbox.record(session, key, policy.Revoked(before), expires_at)
     outbox.record(session, policy.key("user", account.id), None)

@@ -1,5 +1,6 @@
 """What a client asks for: scopes, and the resource that its tokens are meant for (RFC 8707)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -36,10 +37,12 @@ def known_scopes(text: str) -> list[str]:
     return [scope for scope in dict.fromkeys(text.split()) if is_scope(scope) or scope == OFFLINE]
 
 
-def offered_scopes(text: str) -> list[str]:
-    """What the consent page offers for a request: what it asks for, or else the default."""
-    asked = [scope for scope in known_scopes(text) if scope != OFFLINE]
-    return asked or list(DEFAULT_SCOPES)
+def offered_scopes(text: str, allowed: Sequence[str] = ()) -> list[str]:
+    """What the consent page offers for a request: what it asks for, or else the default, as far as the service
+    allows scopes (empty: all)."""
+    asked = [scope for scope in known_scopes(text) if scope != OFFLINE and (not allowed or scope in allowed)]
+    usual = [scope for scope in DEFAULT_SCOPES if not allowed or scope in allowed]
+    return asked or usual or list(allowed)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from sqlalchemy.orm import Session
 
 from isthmus.origins import Origins
-from isthmus_auth.authorizations import REFRESH_LIFETIME, renew
+from isthmus_auth.authorizations import renew
 from isthmus_auth.hashing import digest, random_secret
-from isthmus_auth.models import Authorization, Client, RefreshToken
+from isthmus_auth.models import Authorization, Client, RefreshToken, Service
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.signing import ACCESS_LIFETIME, SigningKeys, Subject
+from isthmus_auth.requested import OFFLINE
+from isthmus_auth.signing import SigningKeys, Subject
 
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
 """`token_endpoint_auth_methods_supported`; each client uses the one its registration allows."""
@@ -110,7 +111,7 @@ class IsthmusServer(AuthorizationServer):
                 RefreshToken(
                     token_hash=digest(str(token["refresh_token"])),
                     sid=authorization.sid,
-                    expires_at=int(time.time()) + REFRESH_LIFETIME,
+                    expires_at=int(time.time()) + self._service(authorization.namespace).refresh_lifetime,
                 )
             )
 
@@ -138,14 +139,18 @@ class IsthmusServer(AuthorizationServer):
         """The token response (RFC 6749, section 5.1) with an access token of RFC 9068. `user` is required."""
         if user is None:
             raise TypeError("A token needs a subject.")
+        service = self._service(user.namespace)
+        scope = " ".join(s for s in (scope or "").split() if not service.scopes or s in (*service.scopes, OFFLINE))
+        lifetime = service.access_lifetime
         token: dict[str, str | int] = {
-            "access_token": self._keys.access_token(
-                self.origins.issuer, client.get_client_id(), user, scope or "", ACCESS_LIFETIME
-            ),
+            "access_token": self._keys.access_token(self.origins.issuer, client.get_client_id(), user, scope, lifetime),
             "token_type": "Bearer",
-            "expires_in": ACCESS_LIFETIME,
-            "scope": scope or "",
+            "expires_in": lifetime,
+            "scope": scope,
         }
         if include_refresh_token:
             token["refresh_token"] = random_secret()
         return token
+
+    def _service(self, namespace: str) -> Service:
+        return self.session.get_one(Service, namespace)

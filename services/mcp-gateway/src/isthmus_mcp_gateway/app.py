@@ -29,7 +29,7 @@ from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
 from isthmus_mcp_gateway.endpoint import Endpoint
 from isthmus_mcp_gateway.forwarding import Forwarding
-from isthmus_mcp_gateway.gate import Gate
+from isthmus_mcp_gateway.gate import Gate, offered_scopes
 from isthmus_mcp_gateway.goodbyes import Goodbyes
 from isthmus_mcp_gateway.hosting import Hosting
 from isthmus_mcp_gateway.inbox import USER, Inbox
@@ -187,13 +187,14 @@ def create_app(settings: Settings) -> Litestar:
 
     def metadata(namespace: str) -> Response[dict[str, str | list[str]]]:
         """Protected resource metadata (RFC 9728): each URL names the resource that it was asked for."""
-        if gateway.policy.current.service(namespace) is None:
+        service = gateway.policy.current.service(namespace)
+        if service is None:
             return Response({"error": "not_found"}, status_code=404)
         return Response(
             {
                 "resource": gateway.origins.endpoint(namespace),
                 "authorization_servers": [gateway.origins.issuer],
-                "scopes_supported": gateway.discovery.catalog.scopes or list(DEFAULT_SCOPES),
+                "scopes_supported": offered_scopes(gateway.discovery.catalog, service) or list(DEFAULT_SCOPES),
                 "bearer_methods_supported": ["header"],
                 "resource_name": "Isthmus",
             },

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isthmus.definitions import Definition
 from isthmus.origins import ENDPOINT_PATH, Origins
+from isthmus.policy import Service
 from isthmus_mcp_gateway import resources
 from isthmus_mcp_gateway.catalog import Catalog, CatalogEntry
 from isthmus_mcp_gateway.policy import Policy
@@ -60,10 +61,11 @@ class Gate:
         names = (service.namespace, "") if service.default else (service.namespace,)
         endpoints = frozenset(self.origins.endpoint(name) for name in names)
         try:
-            claims = self._authenticate(authorization, endpoints, service.namespace)
+            claims = self._authenticate(authorization, endpoints, service)
         except InvalidToken:
             error = {"error": "invalid_token"} if authorization else {}
-            hint = {"scope": " ".join(self.catalog().scopes)} if self.catalog().scopes else {}
+            offered = " ".join(offered_scopes(self.catalog(), service))
+            hint = {"scope": offered} if offered else {}
             await respond(send, 401, _challenge({**error, **hint, "resource_metadata": metadata}))
             return
         if scope["method"] == "POST":
@@ -73,11 +75,11 @@ class Gate:
                 return
             receive = replay_body(body, receive)
             try:  # once more: the body may have taken longer than the token is good for
-                self._authenticate(authorization, endpoints, service.namespace)
+                self._authenticate(authorization, endpoints, service)
             except InvalidToken:
                 await respond(send, 401, _challenge({"error": "invalid_token", "resource_metadata": metadata}))
                 return
-            if missing := self._missing_scope(body, claims):
+            if (missing := self._missing_scope(body, claims)) and service.offers(missing):
                 wanted = " ".join(sorted({*claims.scope.split(), missing}))
                 challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}
                 await respond(send, 403, _challenge(challenge))
@@ -87,14 +89,17 @@ class Gate:
         admit(scope, claims)
         await self.inner(scope, receive, send)
 
-    def _authenticate(self, authorization: str, endpoints: frozenset[str], namespace: str) -> Claims:
+    def _authenticate(self, authorization: str, endpoints: frozenset[str], service: Service) -> Claims:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise InvalidToken
         claims = self.verifier.verify(token.strip())
-        if not claims.is_for(endpoints) or claims.service != namespace or self.policy().is_revoked(claims):
+        if not claims.is_for(endpoints) or claims.service != service.namespace or self.policy().is_revoked(claims):
             raise InvalidToken
-        return claims
+        if not service.scopes:
+            return claims
+        scopes = [scope for scope in claims.scope.split() if service.offers(scope)]
+        return msgspec.structs.replace(claims, scope=" ".join(scopes))
 
     def _missing_scope(self, body: bytes, claims: Claims) -> str:
         """The scope that the tool, prompt or resource needs and the token lacks; empty: none."""
@@ -120,6 +125,11 @@ def admit(scope: Scope, claims: Claims) -> None:
     """Leaves in the scope who calls; sessions are bound to this client and user."""
     scope["user"] = AuthenticatedUser(_access_token(claims))
     scope[CLAIMS] = claims
+
+
+def offered_scopes(catalog: Catalog, service: Service) -> list[str]:
+    """The scopes of all that there is, as far as the service offers them."""
+    return [scope for scope in catalog.scopes if service.offers(scope)]
 
 
 def _challenge(parameters: dict[str, str]) -> list[tuple[bytes, bytes]]:
