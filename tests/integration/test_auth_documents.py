@@ -1,15 +1,11 @@
 """Clients that describe themselves in a document at their own address, and documents that are traps."""
 
 import ipaddress
-import json
 import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,64 +18,7 @@ from auth_server import VERIFIER, Auth, Browser, answered, auth_with_bus
 from isthmus_auth import client_documents, fetching
 from isthmus_auth.client_documents import is_document
 from isthmus_auth.fetching import LARGEST, Unfetchable, fetch, is_public
-
-CALLBACK = "http://127.0.0.1/callback"
-
-
-@dataclass
-class Site:
-    """A web server of an app's maker; `answers` says what is where."""
-
-    port: int
-    answers: dict[str, Any] = field(default_factory=dict[str, Any])
-    visits: list[str] = field(default_factory=list[str])
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def describe(self, path: str, *, headers: dict[str, str] | None = None, **changes: Any) -> str:
-        """A document; returns the client id."""
-        usual = {
-            "client_id": self.url(path),
-            "client_name": "An app of a site",
-            "redirect_uris": [CALLBACK],
-            "token_endpoint_auth_method": "none",
-        }
-        document = {name: value for name, value in {**usual, **changes}.items() if value is not None}
-        self.answers[path] = (200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(document))
-        return self.url(path)
-
-
-@contextmanager
-def serving() -> Generator[Site]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            site.visits.append(self.path)
-            answer = site.answers.get(self.path, (404, {}, ""))
-            if callable(answer):
-                answer(self)
-                return
-            status, headers, body = answer
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    site = Site(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+from sites import Site, serving
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +99,8 @@ DOCUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("other", {"client_id": "https://bank.example/client.json"}, "it describes another client"),
     ("slash", {"client_id": "CLIENT/"}, "it describes another client"),
     ("secret", {"client_secret": "s"}, "it holds a secret"),
-    ("basic", {"token_endpoint_auth_method": "client_secret_basic"}, "it does not allow the method none"),
-    ("key", {"token_endpoint_auth_method": "private_key_jwt"}, "it does not allow the method none"),
+    ("basic", {"token_endpoint_auth_method": "client_secret_basic"}, "it allows neither of the methods none and"),
+    ("key", {"token_endpoint_auth_method": "private_key_jwt"}, "its keys are no good (jwks must be a JWK set"),
     ("script", {"redirect_uris": ["javascript:alert(1)"]}, "it names an address that is no good"),
     ("none", {"redirect_uris": []}, "it does not describe a client"),
     ("credentials", {"grant_types": ["client_credentials"]}, "it does not use authorization codes"),

@@ -37,6 +37,7 @@ def test_the_metadata_says_what_clients_look_for(auth: Auth) -> None:
         "client_secret_basic",
         "client_secret_post",
         "none",
+        "private_key_jwt",
     ]
     assert said["authorization_response_iss_parameter_supported"] is True
     assert {"data:read", "sql:run", "offline_access"} <= set(said["scopes_supported"])

@@ -26,6 +26,7 @@ from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.client_documents import Documents
+from isthmus_auth.client_keys import ClientKeys
 from isthmus_auth.database import migrate, open_engine
 from isthmus_auth.headers import with_headers
 from isthmus_auth.hosts import with_known_hosts
@@ -123,6 +124,7 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
             publisher,
             Sources(lambda: publisher.connection),
             Documents(sessions, local=settings.allow_local_clients),
+            ClientKeys(sessions, local=settings.allow_local_clients),
         )
     finally:
         publishing.cancel()

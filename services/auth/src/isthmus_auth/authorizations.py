@@ -8,7 +8,16 @@ from sqlalchemy.orm import Session
 from isthmus import policy
 from isthmus_auth import outbox
 from isthmus_auth.hashing import random_id
-from isthmus_auth.models import Account, Authorization, BrowserSession, Client, Revocation, Service, account_roles
+from isthmus_auth.models import (
+    Account,
+    Authorization,
+    BrowserSession,
+    Client,
+    Revocation,
+    Service,
+    UsedAssertion,
+    account_roles,
+)
 from isthmus_auth.requested import Resource
 from isthmus_auth.signing import LONGEST_ACCESS
 
@@ -86,7 +95,7 @@ def forget_expired(session: Session) -> None:
     """Deletes what no longer matters: codes and refresh tokens go with their authorization, and clients that nobody
     set up when nobody has used them for long."""
     now = int(time.time())
-    for table in (Authorization, BrowserSession, Revocation):
+    for table in (Authorization, BrowserSession, Revocation, UsedAssertion):
         session.execute(delete(table).where(table.expires_at < now))
     unused = select(Client.client_id).where(
         Client.namespace.is_(None),

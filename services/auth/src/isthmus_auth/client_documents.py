@@ -6,13 +6,14 @@ who is signed in is to be asked about the client, and kept as a public client fo
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from sqlalchemy.orm import Session, sessionmaker
 
+from isthmus_auth.client_keys import METHOD, Jwks, checked
 from isthmus_auth.clients import shown_name
 from isthmus_auth.fetching import AT_A_TIME, Fetched, Unfetchable, fetch
 from isthmus_auth.models import Client
@@ -43,6 +44,13 @@ class Document(msgspec.Struct, frozen=True):
     grant_types: tuple[Word, ...] = ("authorization_code",)
     response_types: tuple[Word, ...] = ("code",)
     client_secret: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    jwks: dict[str, Any] | None = None
+    jwks_uri: Annotated[str, Meta(max_length=2048)] | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How the client may prove who it is."""
+        return self.token_endpoint_auth_methods_supported or (self.token_endpoint_auth_method or "none",)
 
 
 class Documents:
@@ -67,7 +75,9 @@ class Documents:
             raise Unfetchable(why)
         try:
             fetched = await self._fetch(client_id)
-            await asyncio.to_thread(self._keep, client_id, fetched)
+            document = read(client_id, fetched.body, local=self._local)
+            jwks = await self._keys(document)
+            await asyncio.to_thread(self._keep, document, jwks, fetched.max_age)
         except Unfetchable as error:
             why = f"What {urlsplit(client_id).hostname} says of this app cannot be used: {error}."
             if len(self._failed) >= REMEMBERED:
@@ -75,10 +85,24 @@ class Documents:
             self._failed[client_id] = (time.monotonic() + FAILED_FOR, why)
             raise Unfetchable(why) from None
 
-    async def _fetch(self, client_id: str) -> Fetched:
+    async def _keys(self, document: Document) -> Jwks | None:
+        has_keys = document.jwks is not None or document.jwks_uri is not None
+        if METHOD not in document.methods or ("none" in document.methods and not has_keys):
+            return None
+        if document.jwks_uri is not None:
+            keys = await self._fetch(document.jwks_uri)
+            given = _decoded(keys.body)
+        else:
+            given = document.jwks
+        try:
+            return checked(given)
+        except ValueError as error:
+            raise Unfetchable(f"its keys are no good ({error})") from None
+
+    async def _fetch(self, url: str) -> Fetched:
         try:
             async with asyncio.timeout(WAITS), self._together:
-                return await fetch(client_id, local=self._local)
+                return await fetch(url, local=self._local)
         except TimeoutError:
             raise Unfetchable("too many others are looked at right now") from None
 
@@ -91,14 +115,16 @@ class Documents:
             client = session.get(Client, client_id)
             return client is not None and (client.fresh_until or 0) > time.time()
 
-    def _keep(self, client_id: str, fetched: Fetched) -> None:
-        document = read(client_id, fetched.body)
-        age = USUAL if fetched.max_age is None else min(max(fetched.max_age, SHORTEST), LONGEST_KEPT)
+    def _keep(self, document: Document, jwks: Jwks | None, max_age: int | None) -> None:
+        age = USUAL if max_age is None else min(max(max_age, SHORTEST), LONGEST_KEPT)
         with self._sessions.begin() as session:
-            client = session.get(Client, client_id)
+            client = session.get(Client, document.client_id)
             if client is None:
-                client = Client(client_id=client_id, secret_hash=None, namespace=None)
+                client = Client(client_id=document.client_id, secret_hash=None, namespace=None)
                 session.add(client)
+            client.public = "none" in document.methods
+            client.jwks = jwks
+            client.jwks_uri = document.jwks_uri if jwks else None
             client.name = shown_name(document.client_name, document.redirect_uris)
             client.grant_types = ["authorization_code", "refresh_token"]
             client.redirect_uris = list(dict.fromkeys(document.redirect_uris))
@@ -121,7 +147,7 @@ def is_document(client_id: str, *, local: bool) -> bool:
     return secure and plain and there and not {".", ".."} & {*steps}
 
 
-def read(client_id: str, body: bytes) -> Document:
+def read(client_id: str, body: bytes, *, local: bool = False) -> Document:
     """The document, checked. Raises Unfetchable."""
     try:
         document = msgspec.json.decode(body, type=Document)
@@ -129,13 +155,21 @@ def read(client_id: str, body: bytes) -> Document:
         raise Unfetchable("it does not describe a client") from None
     if document.client_id != client_id:
         raise Unfetchable("it describes another client")
-    methods = document.token_endpoint_auth_methods_supported or (document.token_endpoint_auth_method or "none",)
     if document.client_secret is not msgspec.UNSET:
         raise Unfetchable("it holds a secret, which such a client cannot have")
-    if "none" not in methods:
-        raise Unfetchable("it does not allow the method none, the only one here for such clients")
+    if not {"none", METHOD} & {*document.methods}:
+        raise Unfetchable(f"it allows neither of the methods none and {METHOD}, the only ones here for such clients")
+    if document.jwks_uri is not None and not document.jwks_uri.startswith("https://") and not local:
+        raise Unfetchable("its jwks_uri is not https")
     if "authorization_code" not in document.grant_types or "code" not in document.response_types:
         raise Unfetchable("it does not use authorization codes")
     if wrong := [said for uri in document.redirect_uris if (said := problem(uri))]:
         raise Unfetchable(f"it names an address that is no good ({wrong[0].removesuffix('.')})")
     return document
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unfetchable("its keys are no JSON") from None

@@ -4,7 +4,7 @@ import base64
 import binascii
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -13,6 +13,7 @@ from msgspec import Meta
 from sqlalchemy.orm import Session
 
 from isthmus_auth import outbox
+from isthmus_auth.client_keys import METHOD, Jwks, checked
 from isthmus_auth.hashing import digest, random_id, random_secret
 from isthmus_auth.models import Account, Client
 from isthmus_auth.redirects import problem
@@ -35,6 +36,8 @@ class Registration(msgspec.Struct, frozen=True):
     response_types: Words | None = None
     client_name: Word | None = None
     scope: Annotated[str, Meta(max_length=2000)] | None = None
+    jwks: dict[str, Any] | None = None
+    jwks_uri: Annotated[str, Meta(max_length=2048)] | None = None
 
 
 class Registered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,6 +53,7 @@ class Registered(msgspec.Struct, frozen=True, omit_defaults=True):
     scope: str
     client_secret: str | msgspec.UnsetType = msgspec.UNSET
     client_secret_expires_at: int | msgspec.UnsetType = msgspec.UNSET
+    jwks: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 def basic_credentials(query_client: Callable[[str], Client | None], request: ProtocolRequest) -> Client | None:
@@ -61,8 +65,6 @@ def basic_credentials(query_client: Callable[[str], Client | None], request: Pro
         name, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    if "\0" in name:
-        return None
     client = query_client(unquote(name))
     return client if client is not None and client.check_client_secret(unquote(secret)) else None
 
@@ -73,6 +75,7 @@ def register(session: Session, body: bytes) -> Registered:
     method = asked.token_endpoint_auth_method or "client_secret_basic"
     if method not in AUTH_METHODS:
         raise _invalid(f"The authentication methods here are {', '.join(AUTH_METHODS)}.")
+    jwks = _keys(asked) if method == METHOD else None
     grant_types = [known for known in GRANT_TYPES if known in (asked.grant_types or GRANT_TYPES[:1])]
     if not grant_types or grant_types == ["refresh_token"]:
         raise _invalid(f"The grant types here are {', '.join(GRANT_TYPES)}.")
@@ -87,10 +90,12 @@ def register(session: Session, body: bytes) -> Registered:
     if problems := [said for uri in redirect_uris if (said := problem(uri))]:
         raise OAuth2Error(problems[0], error="invalid_redirect_uri")
 
-    secret = random_secret()
+    secret = random_secret() if method.startswith("client_secret") else None
     client = Client(
         client_id=f"c_{random_id()}",
-        secret_hash=None if method == "none" else digest(secret),
+        secret_hash=None if secret is None else digest(secret),
+        public=method == "none",
+        jwks=jwks,
         name=shown_name(asked.client_name or "", redirect_uris),
         grant_types=grant_types,
         redirect_uris=redirect_uris,
@@ -109,9 +114,21 @@ def register(session: Session, body: bytes) -> Registered:
         response_types=["code"] if by_redirect else [],
         token_endpoint_auth_method=method,
         scope=" ".join(known_scopes(asked.scope or "")),
-        client_secret=msgspec.UNSET if method == "none" else secret,
-        client_secret_expires_at=msgspec.UNSET if method == "none" else 0,
+        client_secret=msgspec.UNSET if secret is None else secret,
+        client_secret_expires_at=msgspec.UNSET if secret is None else 0,
+        jwks=msgspec.UNSET if jwks is None else jwks,
     )
+
+
+def _keys(asked: Registration) -> Jwks:
+    if asked.jwks_uri is not None:
+        raise _invalid("Send the keys themselves, as jwks: nothing is fetched for clients that register themselves.")
+    if asked.jwks is None:
+        raise _invalid("A client of private_key_jwt sends its public keys as jwks.")
+    try:
+        return checked(asked.jwks)
+    except ValueError as error:
+        raise _invalid(f"{_plain(str(error))}.") from None
 
 
 def _read(body: bytes) -> Registration:

@@ -245,7 +245,7 @@ def _consent_page(consent: Consent, browser: Browser, message: str = "") -> Temp
         "client": grant.client.name,
         "described_by": urlsplit(grant.client.client_id).hostname if grant.client.fresh_until else "",
         "named_itself": grant.client.namespace is None and not grant.client.fresh_until,
-        "only_local": all(map(is_loopback, grant.client.redirect_uris)) and grant.client.secret_hash is None,
+        "only_local": all(map(is_loopback, grant.client.redirect_uris)) and grant.client.public,
         "destination": destination(grant.redirect_uri),
         "service": grant.resource.label,
         "reading": consent.scopes(writing=False),

@@ -16,6 +16,7 @@ from isthmus.scopes import SCOPES
 from isthmus_auth.answers import Refusal, json_answer
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import address_of
+from isthmus_auth.client_keys import ALGORITHMS, client_of
 from isthmus_auth.clients import GRANT_TYPES, Registered
 from isthmus_auth.clients import register as register_client
 from isthmus_auth.models import Client, Service
@@ -46,13 +47,20 @@ async def token(
     request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
 ) -> Response[bytes]:
     """The token endpoint (RFC 6749, section 3.2)."""
-    if form.repeated():
-        raise InvalidRequestError("A parameter was sent more than once.")
-    protocol = ProtocolRequest("POST", form, request.headers.get("authorization", ""))
+    protocol = await authenticating(request, site, form)
     answer, change = await asyncio.to_thread(_token, site, protocol, address_of(request))
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
     return json_answer(answer)
+
+
+async def authenticating(request: Request[Any, Any, Any], site: Site, form: Parameters) -> ProtocolRequest:
+    """A request whose client is to prove who it is; its keys are those of now."""
+    if form.repeated():
+        raise InvalidRequestError("A parameter was sent more than once.")
+    if assertion := form.get("client_assertion"):
+        await site.client_keys.refresh(client_of(assertion), assertion)
+    return ProtocolRequest("POST", form, request.headers.get("authorization", ""))
 
 
 @post("/register", sync_to_thread=True)
@@ -87,6 +95,9 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": True,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

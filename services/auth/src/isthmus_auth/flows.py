@@ -22,6 +22,7 @@ from isthmus.origins import Origins
 from isthmus.scopes import SCOPES
 from isthmus_auth import authorizations
 from isthmus_auth.authorizations import CODE_LIFETIME, revoke
+from isthmus_auth.client_keys import METHOD, PrivateKeyJwt
 from isthmus_auth.clients import basic_credentials
 from isthmus_auth.hashing import digest
 from isthmus_auth.models import Account, Authorization, AuthorizationCode, Client, RefreshToken
@@ -173,7 +174,7 @@ class RefreshGrant(IsthmusGrant, RefreshTokenGrant):
 class OwnGrant(IsthmusGrant, ClientCredentialsGrant):
     """A confidential client that acts for itself, as the account of the same id."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
+    TOKEN_ENDPOINT_AUTH_METHODS = tuple(method for method in AUTH_METHODS if method != "none")
 
     def create_token_response(self) -> tuple[int, dict[str, str | int], list[tuple[str, str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         account = self.server.session.get(Account, self.client.client_id)
@@ -193,6 +194,7 @@ def open_server(session: Session, origins: Origins, keys: SigningKeys) -> Isthmu
     """A server for one request, with all its grants."""
     server = IsthmusServer(session, origins, keys)
     server.register_client_auth_method("client_secret_basic", basic_credentials)
+    server.register_client_auth_method(METHOD, PrivateKeyJwt(session, origins.issuer))
     server.register_grant(CodeGrant, [Requirements()])
     server.register_grant(RefreshGrant)
     server.register_grant(OwnGrant)

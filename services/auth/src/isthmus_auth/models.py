@@ -25,6 +25,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         list[dict[str, Any]]: JSON,
         dict[str, str]: JSON,
+        dict[str, Any]: JSON,
     }
 
 
@@ -87,7 +88,13 @@ class Client(Base, ClientMixin):
 
     client_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     secret_hash: Mapped[str | None]
-    """None: a public client."""
+    """None: it has no secret."""
+    public: Mapped[bool] = mapped_column(default=False)
+    """Whether it may come without any proof of who it is."""
+    jwks: Mapped[dict[str, Any] | None]
+    """Its public keys (RFC 7517); None: it has none."""
+    jwks_uri: Mapped[str | None]
+    """Where they come from; None: they came with its registration."""
     name: Mapped[str]
     namespace: Mapped[str | None] = mapped_column(String(64), ForeignKey("services.namespace", ondelete="CASCADE"))
     """The one service that the client belongs to; None: it may ask for any."""
@@ -99,6 +106,11 @@ class Client(Base, ClientMixin):
     fresh_until: Mapped[int | None]
     """Of a client that describes itself in a document: when that is to be fetched again."""
     service: Mapped[Service | None] = relationship(back_populates="clients")
+
+    @property
+    def set_up(self) -> bool:
+        """Whether an administrator set it up, or this server itself."""
+        return self.fresh_until is None and not self.client_id.startswith("c_")
 
     def get_client_id(self) -> str:
         return self.client_id
@@ -119,8 +131,14 @@ class Client(Base, ClientMixin):
         return self.secret_hash is not None and same_secret(client_secret, self.secret_hash)
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Both ways to send the secret prove the same; without one there is nothing to send."""
-        return (method == "none") == (self.secret_hash is None)
+        """Both ways to send the secret prove the same."""
+        match method:
+            case "none":
+                return self.public
+            case "private_key_jwt":
+                return self.jwks is not None
+            case _:
+                return self.secret_hash is not None
 
     def check_response_type(self, response_type: str) -> bool:
         """True: the one response type there is was checked before."""
@@ -187,6 +205,16 @@ class RefreshToken(Base, TokenMixin):
 
     def get_scope(self) -> str:
         return self.authorization.scope
+
+
+class UsedAssertion(Base):
+    """A signed assertion that counts once (RFC 7523, section 3), for as long as it would be valid."""
+
+    __tablename__ = "used_assertions"
+
+    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of its issuer and `jti`."""
+    expires_at: Mapped[int] = mapped_column(index=True)
 
 
 class BrowserSession(Base):

@@ -19,7 +19,7 @@ from isthmus_auth.parameters import Parameters
 from isthmus_auth.requested import OFFLINE
 from isthmus_auth.signing import SigningKeys, Subject
 
-AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+AUTH_METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post", "none")
 """`token_endpoint_auth_methods_supported`; each client uses the one its registration allows."""
 
 
@@ -83,7 +83,7 @@ class IsthmusServer(AuthorizationServer):
 
     def query_client(self, client_id: str) -> Client | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The client, or None (which the library's type stubs leave out)."""
-        return self.session.get(Client, client_id)
+        return None if "\0" in client_id else self.session.get(Client, client_id)
 
     def create_oauth2_request(self, request: ProtocolRequest) -> OAuth2Request:
         """The request as it is."""

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from isthmus.origins import Origins
 from isthmus_auth.attempts import Attempts
 from isthmus_auth.client_documents import Documents
+from isthmus_auth.client_keys import ClientKeys
 from isthmus_auth.flows import open_server
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.server import IsthmusServer
@@ -25,6 +26,7 @@ class Site:
     publisher: Publisher
     sources: Sources
     documents: Documents
+    client_keys: ClientKeys
     attempts: Attempts = field(default_factory=Attempts)
     registrations: Attempts = field(default_factory=lambda: Attempts(most=100, window=600))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

@@ -15,6 +15,7 @@ from isthmus_auth.answers import json_answer
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.authorizations import revoke
 from isthmus_auth.browser import address_of
+from isthmus_auth.endpoints import authenticating
 from isthmus_auth.hashing import digest
 from isthmus_auth.models import Account, Authorization, Client, RefreshToken, Revocation
 from isthmus_auth.outbox import last_recorded
@@ -37,7 +38,7 @@ async def revoke_token(
 ) -> Response[bytes]:
     """Ends a token of the client that asks; a refresh token with all that came of its authorization. Tokens that are
     not there, or are another client's, are answered the same (RFC 7009, section 2.2)."""
-    protocol = _protocol(request, form)
+    protocol = await _protocol(request, site, form)
     change = await asyncio.to_thread(_revoke, site, protocol, address_of(request))
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
@@ -49,16 +50,14 @@ async def introspect(
     request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
 ) -> Response[bytes]:
     """What a token is worth, to a client with a secret: of its own tokens, and of those for its MCP service."""
-    described = await asyncio.to_thread(_introspect, site, _protocol(request, form))
+    described = await asyncio.to_thread(_introspect, site, await _protocol(request, site, form))
     return json_answer(Answer(200, described, NO_STORE))
 
 
-def _protocol(request: Request[Any, Any, Any], form: Parameters) -> ProtocolRequest:
-    if form.repeated():
-        raise InvalidRequestError("A parameter was sent more than once.")
-    if not form.get("token"):
+async def _protocol(request: Request[Any, Any, Any], site: Site, form: Parameters) -> ProtocolRequest:
+    if not form.repeated() and not form.get("token"):
         raise InvalidRequestError("The parameter token is missing.")
-    return ProtocolRequest("POST", form, request.headers.get("authorization", ""))
+    return await authenticating(request, site, form)
 
 
 def _revoke(site: Site, protocol: ProtocolRequest, address: str) -> int:
