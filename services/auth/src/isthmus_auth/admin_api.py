@@ -16,7 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath, FromQuery
 from sqlalchemy.orm import Session
 
-from isthmus_auth import mcp_services, people, roles
+from isthmus_auth import client_accounts, mcp_services, people, roles
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import Browser, account_of, address_of
@@ -211,6 +211,98 @@ async def delete_service(request: Asking, site: NamedDependency[Site], namespace
     )
 
 
+class Clients(msgspec.Struct, frozen=True):
+    """A page of clients."""
+
+    clients: list[client_accounts.ClientInfo]
+    next_after: str | None
+    """`after` of the next page; null: there is none."""
+
+
+@get("/clients")
+async def list_clients(
+    request: Asking, site: NamedDependency[Site], search: FromQuery[str] = "", after: FromQuery[str] = ""
+) -> Clients:
+    """OAuth clients, in order of their ids, a page at a time."""
+
+    def work(session: Session, _: Account) -> Clients:
+        found = client_accounts.find(session, search[:200], after[:255], MOST + 1)
+        more = len(found) > MOST
+        return Clients(found[:MOST], found[MOST - 1].client_id if more else None)
+
+    return await _read(request, site, work)
+
+
+@post("/clients")
+async def create_client(
+    request: Asking, site: NamedDependency[Site], data: Annotated[client_accounts.NewClient, Body()]
+) -> client_accounts.ClientSecret:
+    """Sets a client up; its secret, if it has one, is in this answer alone."""
+    return await _change(
+        request,
+        site,
+        "create",
+        lambda made: f"client {made.client.client_id}",
+        lambda s, _: client_accounts.create(s, data),
+    )
+
+
+@get("/clients/{client_id:path}")
+async def get_client(
+    request: Asking, site: NamedDependency[Site], client_id: FromPath[str]
+) -> client_accounts.ClientInfo:
+    """One client."""
+    return await _read(request, site, lambda s, _: client_accounts.get(s, _plain(client_id)))
+
+
+@patch("/clients/{client_id:path}")
+async def change_client(
+    request: Asking,
+    site: NamedDependency[Site],
+    client_id: FromPath[str],
+    data: Annotated[client_accounts.ClientChange, Body()],
+) -> client_accounts.ClientInfo:
+    """Changes what is given of a client."""
+    return await _change(
+        request,
+        site,
+        "update",
+        lambda client: f"client {client.client_id}",
+        lambda s, _: client_accounts.change(s, _plain(client_id), data),
+    )
+
+
+@delete("/clients/{client_id:path}")
+async def delete_client(request: Asking, site: NamedDependency[Site], client_id: FromPath[str]) -> None:
+    """Ends a client with all that it was allowed."""
+    await _change(
+        request,
+        site,
+        "delete",
+        lambda _: f"client {_plain(client_id)}",
+        lambda s, _: client_accounts.remove(s, _plain(client_id)),
+    )
+
+
+@post("/client-secrets/{client_id:str}")
+async def rotate_client_secret(
+    request: Asking, site: NamedDependency[Site], client_id: FromPath[str]
+) -> client_accounts.ClientSecret:
+    """Another secret for a client; it is in this answer alone."""
+    return await _change(
+        request,
+        site,
+        "secret",
+        lambda made: f"client {made.client.client_id}",
+        lambda s, _: client_accounts.rotate(s, client_id),
+    )
+
+
+def _plain(client_id: str) -> str:
+    """A client id as it is: some are URLs, so they come as a path."""
+    return client_id.removeprefix("/")[:255]
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key for access tokens."""
 
@@ -270,6 +362,7 @@ ROUTES = Router(
     route_handlers=[
         me, list_people, create_person, get_person, change_person, delete_person, list_roles, get_role, put_role,
         delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,
+        list_clients, create_client, get_client, change_client, delete_client, rotate_client_secret,
         list_keys, add_key, delete_key,
     ],
 )  # fmt: skip

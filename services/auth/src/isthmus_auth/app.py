@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime
 from isthmus.origins import Origins
-from isthmus_auth import admin_api, apps, consent, endpoints, errors, pages, tokens
+from isthmus_auth import admin_api, apps, consent, device, endpoints, errors, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
@@ -71,6 +71,9 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             consent.decide,
             apps.show_apps,
             apps.disconnect,
+            device.begin,
+            device.show_device,
+            device.answer_device,
             endpoints.token,
             endpoints.register,
             tokens.revoke_token,

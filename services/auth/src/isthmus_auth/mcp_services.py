@@ -12,6 +12,7 @@ from isthmus.origins import Origins
 from isthmus.scopes import is_scope
 from isthmus_auth import outbox
 from isthmus_auth.answers import Refusal
+from isthmus_auth.clients import GRANT_TYPES
 from isthmus_auth.hashing import digest, random_id, random_secret
 from isthmus_auth.models import REFRESH_LIFETIME, Account, Authorization, Client, Role
 from isthmus_auth.models import Service as Row
@@ -121,7 +122,7 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
         secret_hash=digest(secret),
         name=f"an app set up by your administrator for {asked.label}",
         namespace=asked.namespace,
-        grant_types=["authorization_code", "refresh_token", "client_credentials"],
+        grant_types=list(GRANT_TYPES),
         redirect_uris=list(dict.fromkeys(asked.redirect_uris)),
         any_loopback=True,
     )

@@ -207,6 +207,37 @@ class RefreshToken(Base, TokenMixin):
         return self.authorization.scope
 
 
+class DeviceRequest(Base):
+    """A device that waits for somebody to allow something (RFC 8628)."""
+
+    __tablename__ = "device_requests"
+
+    device_code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_code_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    client_id: Mapped[str] = mapped_column(String(255), ForeignKey("clients.client_id", ondelete="CASCADE"))
+    resource: Mapped[str]
+    """As the client sent it; empty: it sent none."""
+    scope: Mapped[str]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    interval: Mapped[int]
+    """Seconds that are to lie between two questions."""
+    asked_at: Mapped[int] = mapped_column(default=0)
+    """When the device last asked."""
+    denied: Mapped[bool] = mapped_column(default=False)
+    sid: Mapped[str | None] = mapped_column(
+        String(64), ForeignKey("authorizations.sid", ondelete="CASCADE"), index=True
+    )
+    """Of what was allowed; None: nobody has answered yet."""
+    client: Mapped[Client] = relationship()
+    authorization: Mapped[Authorization | None] = relationship()
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_scope(self) -> str:
+        return self.authorization.scope if self.authorization else ""
+
+
 class UsedAssertion(Base):
     """A signed assertion that counts once (RFC 7523, section 3), for as long as it would be valid."""
 

@@ -152,4 +152,5 @@ def _sign_in_page(
 
 def _safe(then: str) -> str:
     """Only our own pages: an address from a request must not lead anywhere else."""
-    return then if then.startswith("/authorize?") or then == "/apps" else ADMIN
+    known = then.startswith(("/authorize?", "/device?")) or then in ("/apps", "/device")
+    return then if known else ADMIN
