@@ -15,6 +15,9 @@ JWKS = "jwks"
 STATE_KEY = "state_key"
 """The key of the StateKeys that gateways seal MCP's `requestState` with."""
 
+KEY_PREFIX = "isk_"
+"""What every API key begins with, so that it is told from a JWT, and found by programs that look for leaked secrets."""
+
 CLOCK_LEEWAY = 30
 """Seconds by which the clocks of two services may differ."""
 
@@ -63,6 +66,20 @@ class Consent(msgspec.Struct, frozen=True):
 
     sources: tuple[str, ...] = ("**",)
     """Globs over `<kind>.<source>`."""
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A bearer token of its own. Key `key.<SHA-256 of the token>`; what it shares is the Consent of its id."""
+
+    id: str
+    sub: str
+    """The account it acts for."""
+    service: str
+    """The namespace that it is for."""
+    scope: str
+    issued_at: int
+    expires_at: int
+    """Seconds since the epoch, as `issued_at`."""
 
 
 class StateKeys(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from isthmus import policy
-from isthmus_auth import outbox
+from isthmus_auth import api_keys, outbox
 from isthmus_auth.answers import Refusal
 from isthmus_auth.client_keys import Jwks, checked
 from isthmus_auth.clients import GRANT_TYPES, shown_name
@@ -195,6 +195,7 @@ def remove(session: Session, client_id: str) -> None:
     session.merge(Revocation(key=key, before=before, expires_at=expires_at))
     outbox.record(session, key, policy.Revoked(before), expires_at)
     if (account := session.get(Account, client_id)) is not None:
+        api_keys.remove_of(session, client_id)
         outbox.record(session, policy.key("user", client_id), None)
         session.delete(account)
     session.delete(client)

@@ -207,6 +207,23 @@ class RefreshToken(Base, TokenMixin):
         return self.authorization.scope
 
 
+class ApiKey(Base):
+    """A bearer token of its own, of a person or of a client that acts for itself."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    namespace: Mapped[str] = mapped_column(String(64), ForeignKey("services.namespace", ondelete="CASCADE"))
+    scopes: Mapped[list[str]]
+    sources: Mapped[list[str]]
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    account: Mapped[Account] = relationship()
+
+
 class DeviceRequest(Base):
     """A device that waits for somebody to allow something (RFC 8628)."""
 

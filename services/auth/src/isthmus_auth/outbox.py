@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from isthmus import policy
 from isthmus.grants import Grant
-from isthmus_auth.models import Account, Authorization, Outbox, Revocation, Role, Service
+from isthmus_auth.models import Account, ApiKey, Authorization, Outbox, Revocation, Role, Service
 
 _RECORDED = "isthmus_recorded"
 
@@ -54,6 +54,9 @@ def current_entries(session: Session) -> dict[str, Entry]:
     for authorization in session.scalars(live):
         shared = policy.Consent(tuple(authorization.sources))
         entries[policy.key("consent", authorization.sid)] = _entry(shared, authorization.expires_at)
+    for row in session.scalars(select(ApiKey).where(ApiKey.expires_at > now)):
+        entries[policy.key("consent", row.id)] = _entry(policy.Consent(tuple(row.sources)), row.expires_at)
+        entries[policy.key("key", row.secret_hash)] = _entry(key_entry(row), row.expires_at)
     for revocation in session.scalars(select(Revocation).where(Revocation.expires_at > now)):
         entries[revocation.key] = _entry(policy.Revoked(revocation.before), revocation.expires_at)
     return entries
@@ -74,6 +77,11 @@ def service_entry(row: Service) -> policy.Service:
         roles=tuple(row.roles),
         scopes=tuple(row.scopes),
     )
+
+
+def key_entry(row: ApiKey) -> policy.ApiKey:
+    """What gateways hear of an API key."""
+    return policy.ApiKey(row.id, row.account_id, row.namespace, " ".join(row.scopes), row.created_at, row.expires_at)
 
 
 def _role(row: Role) -> policy.Role:

@@ -152,5 +152,5 @@ def _sign_in_page(
 
 def _safe(then: str) -> str:
     """Only our own pages: an address from a request must not lead anywhere else."""
-    known = then.startswith(("/authorize?", "/device?")) or then in ("/apps", "/device")
+    known = then.startswith(("/authorize?", "/device?")) or then in ("/apps", "/device", "/keys")
     return then if known else ADMIN

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from isthmus import policy
-from isthmus_auth import outbox
+from isthmus_auth import api_keys, outbox
 from isthmus_auth.answers import Refusal
 from isthmus_auth.hashing import hash_password, random_id, random_secret
 from isthmus_auth.models import Account, Authorization, BrowserSession, Revocation, Role
@@ -144,6 +144,7 @@ def remove(session: Session, by: Account, person_id: str) -> None:
     before, expires_at = now + 1, now + LONGEST_ACCESS + policy.CLOCK_LEEWAY
     session.merge(Revocation(key=key, before=before, expires_at=expires_at))
     outbox.record(session, key, policy.Revoked(before), expires_at)
+    api_keys.remove_of(session, account.id)
     outbox.record(session, policy.key("user", account.id), None)
     session.delete(account)
     session.flush()

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,7 +19,7 @@ from nats.js.kv import KeyValue
 from isthmus import policy
 from isthmus.grants import Grant, Granted, matches_any
 from isthmus.messages import Principal
-from isthmus.policy import Consent, Revoked, Role, Service, StateKeys, User
+from isthmus.policy import ApiKey, Consent, Revoked, Role, Service, StateKeys, User
 from isthmus_mcp_gateway.tokens import Claims
 
 logger = logging.getLogger("isthmus.policy")
@@ -36,6 +38,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "user": User,
     "consent": Consent,
     "revoked": Revoked,
+    "key": ApiKey,
 }
 
 
@@ -85,6 +88,24 @@ class Policy:
             (revoked := self._entry(Revoked, "revoked", what, name)) is not None and claims.iat < revoked.before
             for what, name in subjects
             if name
+        )
+
+    def of_key(self, token: str, issuer: str, audience: str) -> Claims | None:
+        """An API key as the claims of a token for this audience; None: it is none, or not any more."""
+        found = self._entry(ApiKey, "key", hashlib.sha256(token.encode()).hexdigest())
+        if found is None or found.expires_at <= time.time():
+            return None
+        return Claims(
+            iss=issuer,
+            sub=found.sub,
+            client_id=found.id,
+            aud=audience,
+            exp=found.expires_at,
+            iat=found.issued_at,
+            jti=found.id,
+            service=found.service,
+            scope=found.scope,
+            sid=found.id,
         )
 
     def knows(self, claims: Claims) -> bool:
