@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from isthmus.grants import Grant
+from isthmus.grants import Grant, matches_any
 
 BUCKET = "isthmus_policy"
 
@@ -43,12 +44,20 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
         return not self.scopes or scope in self.scopes
 
 
-class Role(msgspec.Struct, frozen=True):
+class Role(msgspec.Struct, frozen=True, omit_defaults=True):
     """Key `role.<id>`."""
 
     id: str
     name: str
     grants: tuple[Grant, ...] = ()
+    tools_off: tuple[str, ...] = ()
+    """Globs over the names of tools that these grants are not for."""
+    calls_per_minute: int = 0
+    """Calls that a user of this role may make; 0: as many as they like. Of several roles the most generous counts."""
+
+    def grants_for(self, tool: str) -> tuple[Grant, ...]:
+        """The grants that count in calls of a tool; empty: of nothing that is a tool."""
+        return () if tool and matches_any(self.tools_off, tool) else self.grants
 
 
 class User(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,6 +103,19 @@ class Revoked(msgspec.Struct, frozen=True):
 
     before: int
     """Seconds since the epoch; a token whose `iat` is smaller is void."""
+
+
+def counting(user: User | None, service: Service | None, roles: Mapping[str, Role]) -> list[Role]:
+    """The roles that count for a user in a service. `roles` are all that there are, by their ids."""
+    if user is None or user.disabled or service is None:
+        return []
+    wanted = [name for name in user.roles if not service.roles or name in service.roles]
+    return [roles[name] for name in wanted if name in roles]
+
+
+def grants_of(roles: Iterable[Role], source: str, tool: str = "") -> list[Grant]:
+    """What these roles grant on a source, `<kind>.<source>`, in calls of a tool."""
+    return [grant for role in roles for grant in role.grants_for(tool) if matches_any(grant.sources, source)]
 
 
 def key(section: str, *ids: str) -> str:

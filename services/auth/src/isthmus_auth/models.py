@@ -46,6 +46,10 @@ class Role(Base):
     name: Mapped[str]
     grants: Mapped[list[dict[str, Any]]]
     """`isthmus.grants.Grant`, as JSON: opaque here."""
+    tools_off: Mapped[list[str]] = mapped_column(default=list)
+    """Globs over tools that the grants are not for."""
+    calls_per_minute: Mapped[int] = mapped_column(default=0)
+    """0: as many as they like."""
 
 
 class Account(Base):

@@ -47,7 +47,7 @@ def current_entries(session: Session) -> dict[str, Entry]:
     for service in session.scalars(select(Service)):
         entries[policy.key("service", service.namespace)] = _entry(service_entry(service))
     for role in session.scalars(select(Role)):
-        entries[policy.key("role", role.id)] = _entry(_role(role))
+        entries[policy.key("role", role.id)] = _entry(role_entry(role))
     for account in session.scalars(select(Account)):
         entries[policy.key("user", account.id)] = _entry(_user(account))
     live = select(Authorization).where(Authorization.revoked_at.is_(None), Authorization.expires_at > now)
@@ -84,8 +84,15 @@ def key_entry(row: ApiKey) -> policy.ApiKey:
     return policy.ApiKey(row.id, row.account_id, row.namespace, " ".join(row.scopes), row.created_at, row.expires_at)
 
 
-def _role(row: Role) -> policy.Role:
-    return policy.Role(id=row.id, name=row.name, grants=msgspec.convert(row.grants, tuple[Grant, ...]))
+def role_entry(row: Role) -> policy.Role:
+    """What gateways hear of a role."""
+    return policy.Role(
+        id=row.id,
+        name=row.name,
+        grants=msgspec.convert(row.grants, tuple[Grant, ...]),
+        tools_off=tuple(row.tools_off),
+        calls_per_minute=row.calls_per_minute,
+    )
 
 
 def _user(row: Account) -> policy.User:
