@@ -15,6 +15,7 @@ from isthmus_auth.models import (
     Client,
     Revocation,
     Service,
+    SignIn,
     UsedAssertion,
     account_roles,
 )
@@ -95,7 +96,7 @@ def forget_expired(session: Session) -> None:
     """Deletes what no longer matters: codes and refresh tokens go with their authorization, and clients that nobody
     set up when nobody has used them for long."""
     now = int(time.time())
-    for table in (Authorization, BrowserSession, Revocation, UsedAssertion):
+    for table in (Authorization, BrowserSession, Revocation, SignIn, UsedAssertion):
         session.execute(delete(table).where(table.expires_at < now))
     unused = select(Client.client_id).where(
         Client.namespace.is_(None),
