@@ -76,7 +76,7 @@ async def test_the_person_chooses_the_sources(auth: Auth, app: dict[str, str]) -
         nothing = [("scope", "data:read")]
         refused = await asyncio.to_thread(browser.submit, again, {"decision": "allow"}, nothing)
         assert refused.status_code == 400
-        assert "Choose at least one source, or deny the request." in refused.text
+        assert "Choose at least one permission and one source" in refused.text
 
 
 def test_reading_and_writing_are_asked_for_apart(auth: Auth, app: dict[str, str]) -> None:

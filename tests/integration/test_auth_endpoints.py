@@ -32,7 +32,13 @@ def test_the_metadata_says_what_clients_look_for(auth: Auth) -> None:
     assert said["jwks_uri"] == f"{auth.url}/jwks"
     assert said["code_challenge_methods_supported"] == ["S256"]
     assert said["response_types_supported"] == ["code"]
-    assert said["grant_types_supported"] == ["authorization_code", "refresh_token", "client_credentials"]
+    assert said["grant_types_supported"] == [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ]
     assert sorted(said["token_endpoint_auth_methods_supported"]) == [
         "client_secret_basic",
         "client_secret_post",
@@ -90,7 +96,7 @@ def test_a_client_registers_with_everything_that_real_ones_send(auth: Auth) -> N
         "application_type": "native",
         "client_name": "Cursor\u202e \n",
         "client_uri": None,
-        "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+        "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:saml2-bearer"],
         "response_types": ["code"],
         "token_endpoint_auth_method": "none",
         "scope": "data:read openid",

@@ -11,7 +11,8 @@ import pytest
 from mcp import Client
 
 from gateways import Gateway, running_gateway
-from isthmus.policy import Service, User
+from isthmus.grants import Grant
+from isthmus.policy import Role, Service, User
 from servers import NatsServer
 from shelf import Shelf, make_worker, served
 
@@ -192,6 +193,41 @@ async def test_a_service_shows_only_its_own_sources(nats: NatsServer) -> None:
         async with gateway.client(path="/mcp/other", token=token) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             assert tools["say"].input_schema["properties"]["database"]["enum"] == ["closed"]
+
+
+async def test_a_role_switches_tools_off_for_its_own_grants_alone(nats: NatsServer) -> None:
+    async with gateway_and_worker(nats) as gateway, gateway.client(token=gateway.authority.token(sub="bob")) as client:
+        everything = Grant(("db.*",), ("*",))
+        await gateway.authority.publish({"role.reader": Role("reader", "Reader", (everything,), ("w*", "hold"))})
+        await until(lambda: names(client), lambda found: found == ["fall", "list_sources", "miss", "say"])
+        refused = await client.call_tool("write", {"words": "x", "database": "shelf"})
+        assert [getattr(part, "text", None) for part in refused.content] == [
+            "There is no tool 'write'. There are fall, list_sources, miss, say."
+        ]
+        own = Role("writer", "Writer", (Grant(("db.shelf",), ("*",)),))
+        await gateway.authority.publish({"role.writer": own, "user.bob": User("bob", ("reader", "writer"))})
+        assert await until(lambda: names(client), lambda found: "write" in found) < 1
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert "database" not in tools["hold"].input_schema.get("required", [])  # one source is left for it
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_role_limits_how_often_its_users_call(nats: NatsServer, era: str) -> None:
+    async with gateway_and_worker(nats) as gateway:
+        slow = Role("reader", "Reader", (Grant(("db.*",), ("read",)),), calls_per_minute=3)
+        await gateway.authority.publish({"role.reader": slow, "user.cid": User("cid", ("reader",))})
+        async with gateway.client(era, token=gateway.authority.token(sub="cid")) as client:
+            await until(lambda: names(client), lambda found: "say" in found)
+            answers = [await client.call_tool("say", {"words": "x", "database": "shelf"}) for _ in range(4)]
+            assert [answer.is_error for answer in answers] == [False, False, False, True]
+            assert [getattr(part, "text", None) for part in answers[3].content] == [
+                "You may make 3 calls a minute; try again in 20 seconds."
+            ]
+            assert (await client.call_tool("list_sources", {})).is_error
+            free = User("cid", ("reader", "everything"))
+            await gateway.authority.publish({"user.cid": free})
+            await until(lambda: names(client), lambda found: "write" in found)
+            assert not (await client.call_tool("say", {"words": "x", "database": "shelf"})).is_error
 
 
 async def test_a_service_offers_only_its_own_scopes_whatever_a_token_says(nats: NatsServer) -> None:

@@ -95,6 +95,13 @@ class ClientCannot(ToolError):
         self.needs = tuple(needs)
 
 
+class RateLimited(ToolError):
+    """You call too often; try again in a minute."""
+
+    code = "rate_limited"
+    status = 429
+
+
 class SourceUnavailable(ToolError):
     """The source cannot be reached at the moment; try again later."""
 

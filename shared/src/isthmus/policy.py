@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from isthmus.grants import Grant
+from isthmus.grants import Grant, matches_any
 
 BUCKET = "isthmus_policy"
 
@@ -14,6 +15,9 @@ JWKS = "jwks"
 
 STATE_KEY = "state_key"
 """The key of the StateKeys that gateways seal MCP's `requestState` with."""
+
+KEY_PREFIX = "isk_"
+"""What every API key begins with, so that it is told from a JWT, and found by programs that look for leaked secrets."""
 
 CLOCK_LEEWAY = 30
 """Seconds by which the clocks of two services may differ."""
@@ -40,12 +44,20 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
         return not self.scopes or scope in self.scopes
 
 
-class Role(msgspec.Struct, frozen=True):
+class Role(msgspec.Struct, frozen=True, omit_defaults=True):
     """Key `role.<id>`."""
 
     id: str
     name: str
     grants: tuple[Grant, ...] = ()
+    tools_off: tuple[str, ...] = ()
+    """Globs over the names of tools that these grants are not for."""
+    calls_per_minute: int = 0
+    """Calls that a user of this role may make; 0: as many as they like. Of several roles the most generous counts."""
+
+    def grants_for(self, tool: str) -> tuple[Grant, ...]:
+        """The grants that count in calls of a tool; empty: of nothing that is a tool."""
+        return () if tool and matches_any(self.tools_off, tool) else self.grants
 
 
 class User(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,6 +77,20 @@ class Consent(msgspec.Struct, frozen=True):
     """Globs over `<kind>.<source>`."""
 
 
+class ApiKey(msgspec.Struct, frozen=True):
+    """A bearer token of its own. Key `key.<SHA-256 of the token>`; what it shares is the Consent of its id."""
+
+    id: str
+    sub: str
+    """The account it acts for."""
+    service: str
+    """The namespace that it is for."""
+    scope: str
+    issued_at: int
+    expires_at: int
+    """Seconds since the epoch, as `issued_at`."""
+
+
 class StateKeys(msgspec.Struct, frozen=True):
     """Secrets that all gateways share, so that each can open what another one sealed."""
 
@@ -77,6 +103,19 @@ class Revoked(msgspec.Struct, frozen=True):
 
     before: int
     """Seconds since the epoch; a token whose `iat` is smaller is void."""
+
+
+def counting(user: User | None, service: Service | None, roles: Mapping[str, Role]) -> list[Role]:
+    """The roles that count for a user in a service. `roles` are all that there are, by their ids."""
+    if user is None or user.disabled or service is None:
+        return []
+    wanted = [name for name in user.roles if not service.roles or name in service.roles]
+    return [roles[name] for name in wanted if name in roles]
+
+
+def grants_of(roles: Iterable[Role], source: str, tool: str = "") -> list[Grant]:
+    """What these roles grant on a source, `<kind>.<source>`, in calls of a tool."""
+    return [grant for role in roles for grant in role.grants_for(tool) if matches_any(grant.sources, source)]
 
 
 def key(section: str, *ids: str) -> str:

@@ -1,8 +1,8 @@
 """The admin REST API, below `/api/admin`: JSON over the functions that make, change and delete what there is.
 
-Who calls is signed in with a browser session, as in the console, and is an administrator; what changes anything carries
-the session's token in `X-CSRF-Token`. Every change is one transaction with its event on the audit trail, and is
-answered once the gateways have it, or after a second.
+Who calls is an administrator: with a browser session, as in the console, and then what changes anything carries the
+session's token in `X-CSRF-Token`; or with an API key of the scope `admin` as bearer token. Every change is one
+transaction with its event on the audit trail, and is answered once the gateways have it, or after a second.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath, FromQuery
 from sqlalchemy.orm import Session
 
-from isthmus_auth import mcp_services, people, roles
+from isthmus_auth import api_keys, client_accounts, mcp_services, people, roles
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import Browser, account_of, address_of
@@ -211,6 +211,136 @@ async def delete_service(request: Asking, site: NamedDependency[Site], namespace
     )
 
 
+class Clients(msgspec.Struct, frozen=True):
+    """A page of clients."""
+
+    clients: list[client_accounts.ClientInfo]
+    next_after: str | None
+    """`after` of the next page; null: there is none."""
+
+
+@get("/clients")
+async def list_clients(
+    request: Asking, site: NamedDependency[Site], search: FromQuery[str] = "", after: FromQuery[str] = ""
+) -> Clients:
+    """OAuth clients, in order of their ids, a page at a time."""
+
+    def work(session: Session, _: Account) -> Clients:
+        found = client_accounts.find(session, search[:200], after[:255], MOST + 1)
+        more = len(found) > MOST
+        return Clients(found[:MOST], found[MOST - 1].client_id if more else None)
+
+    return await _read(request, site, work)
+
+
+@post("/clients")
+async def create_client(
+    request: Asking, site: NamedDependency[Site], data: Annotated[client_accounts.NewClient, Body()]
+) -> client_accounts.ClientSecret:
+    """Sets a client up; its secret, if it has one, is in this answer alone."""
+    return await _change(
+        request,
+        site,
+        "create",
+        lambda made: f"client {made.client.client_id}",
+        lambda s, _: client_accounts.create(s, data),
+    )
+
+
+@get("/clients/{client_id:path}")
+async def get_client(
+    request: Asking, site: NamedDependency[Site], client_id: FromPath[str]
+) -> client_accounts.ClientInfo:
+    """One client."""
+    return await _read(request, site, lambda s, _: client_accounts.get(s, _plain(client_id)))
+
+
+@patch("/clients/{client_id:path}")
+async def change_client(
+    request: Asking,
+    site: NamedDependency[Site],
+    client_id: FromPath[str],
+    data: Annotated[client_accounts.ClientChange, Body()],
+) -> client_accounts.ClientInfo:
+    """Changes what is given of a client."""
+    return await _change(
+        request,
+        site,
+        "update",
+        lambda client: f"client {client.client_id}",
+        lambda s, _: client_accounts.change(s, _plain(client_id), data),
+    )
+
+
+@delete("/clients/{client_id:path}")
+async def delete_client(request: Asking, site: NamedDependency[Site], client_id: FromPath[str]) -> None:
+    """Ends a client with all that it was allowed."""
+    await _change(
+        request,
+        site,
+        "delete",
+        lambda _: f"client {_plain(client_id)}",
+        lambda s, _: client_accounts.remove(s, _plain(client_id)),
+    )
+
+
+@post("/client-secrets/{client_id:str}")
+async def rotate_client_secret(
+    request: Asking, site: NamedDependency[Site], client_id: FromPath[str]
+) -> client_accounts.ClientSecret:
+    """Another secret for a client; it is in this answer alone."""
+    return await _change(
+        request,
+        site,
+        "secret",
+        lambda made: f"client {made.client.client_id}",
+        lambda s, _: client_accounts.rotate(s, client_id),
+    )
+
+
+def _plain(client_id: str) -> str:
+    """A client id as it is: some are URLs, so they come as a path."""
+    return client_id.removeprefix("/")[:255]
+
+
+class ApiKeys(msgspec.Struct, frozen=True):
+    """A page of API keys."""
+
+    keys: list[api_keys.ApiKey]
+    next_after: str | None
+    """`after` of the next page; null: there is none."""
+
+
+@get("/keys")
+async def list_api_keys(
+    request: Asking, site: NamedDependency[Site], account_id: FromQuery[str] = "", after: FromQuery[str] = ""
+) -> ApiKeys:
+    """API keys, of one account or of all, a page at a time."""
+
+    def work(session: Session, _: Account) -> ApiKeys:
+        found = api_keys.find(session, account_id[:255], after[:64], MOST + 1)
+        more = len(found) > MOST
+        return ApiKeys(found[:MOST], found[MOST - 1].id if more else None)
+
+    return await _read(request, site, work)
+
+
+@post("/keys")
+async def create_api_key(
+    request: Asking, site: NamedDependency[Site], data: Annotated[api_keys.NewApiKey, Body()]
+) -> api_keys.MadeApiKey:
+    """Makes an API key for a person or a service account; it is in this answer alone."""
+    return await _change(
+        request, site, "create", lambda made: f"key {made.key.id}", lambda s, by: api_keys.create(s, by, data)
+    )
+
+
+@delete("/keys/{key_id:str}")
+async def delete_api_key(request: Asking, site: NamedDependency[Site], key_id: FromPath[str]) -> None:
+    """Ends an API key."""
+    await _change(request, site, "delete", lambda _: f"key {key_id[:64]}", lambda s, _: api_keys.remove(s, key_id))
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key for access tokens."""
 
@@ -270,17 +400,18 @@ ROUTES = Router(
     route_handlers=[
         me, list_people, create_person, get_person, change_person, delete_person, list_roles, get_role, put_role,
         delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,
-        list_keys, add_key, delete_key,
+        list_clients, create_client, get_client, change_client, delete_client, rotate_client_secret,
+        list_api_keys, create_api_key, delete_api_key, list_keys, add_key, delete_key,
     ],
 )  # fmt: skip
 
 
 async def _read(request: Asking, site: Site, work: Work[T]) -> T:
-    browser = Browser.of(request, site.origins)
+    caller = _caller(request, site)
 
     def run() -> T:
         with site.sessions.begin() as session:
-            return work(session, _administrator(session, browser))
+            return work(session, _administrator(session, caller))
 
     return await asyncio.to_thread(run)
 
@@ -293,13 +424,15 @@ async def _change(
     work: Work[T],
 ) -> T:
     """Does it, puts it on record, and waits until the gateways know. Raises Refusal."""
-    browser, address = Browser.of(request, site.origins), address_of(request)
-    if not hmac.compare_digest(browser.csrf_token.encode(), request.headers.get(CSRF_HEADER, "").encode()):
-        raise Refusal(403, "Send the csrf_token of /api/admin/me as X-CSRF-Token.")
+    caller, address = _caller(request, site), address_of(request)
+    if isinstance(caller, Browser):
+        sent = request.headers.get(CSRF_HEADER, "").encode()
+        if not hmac.compare_digest(caller.csrf_token.encode(), sent):
+            raise Refusal(403, "Send the csrf_token of /api/admin/me as X-CSRF-Token.")
 
     def run() -> tuple[T, int]:
         with site.sessions.begin() as session:
-            by = _administrator(session, browser)
+            by = _administrator(session, caller)
             done = work(session, by)
             note(
                 session,
@@ -315,8 +448,19 @@ async def _change(
     return done
 
 
-def _administrator(session: Session, browser: Browser) -> Account:
-    account = account_of(session, browser)
+def _caller(request: Asking, site: Site) -> Browser | str:
+    """The browser, or the API key that was sent."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else Browser.of(request, site.origins)
+
+
+def _administrator(session: Session, caller: Browser | str) -> Account:
+    if isinstance(caller, str):
+        account = api_keys.administrator(session, caller)
+        if account is None:
+            raise Refusal(401, "This is no API key of the scope admin, or not any more.")
+    else:
+        account = account_of(session, caller)
     if account is None:
         raise Refusal(401, "Sign in first.")
     if not account.is_admin:

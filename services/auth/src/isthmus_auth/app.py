@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime
 from isthmus.origins import Origins
-from isthmus_auth import admin_api, apps, consent, endpoints, errors, login_pages, pages, tokens
+from isthmus_auth import admin_api, apps, consent, device, endpoints, errors, keys, login_pages, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
@@ -73,6 +73,11 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             consent.decide,
             apps.show_apps,
             apps.disconnect,
+            device.begin,
+            keys.show_keys,
+            keys.change_keys,
+            device.show_device,
+            device.answer_device,
             endpoints.token,
             endpoints.register,
             tokens.revoke_token,
@@ -105,9 +110,9 @@ def create_app(settings: AuthSettings) -> ASGIApp:
 async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
     """Key, database and publisher, for as long as the app runs."""
     engine = open_engine(settings)
-    keys = await asyncio.to_thread(_prepare, engine, settings)
+    signing_keys = await asyncio.to_thread(_prepare, engine, settings)
     sessions = sessionmaker(engine, expire_on_commit=False)
-    publisher = Publisher(settings, sessions, keys)
+    publisher = Publisher(settings, sessions, signing_keys)
 
     def wake(session: Session) -> None:
         if last_recorded(session):
@@ -122,7 +127,7 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
         yield Site(
             Origins.of(settings),
             sessions,
-            keys,
+            signing_keys,
             publisher,
             Sources(lambda: publisher.connection),
             Documents(sessions, local=settings.allow_local_clients),

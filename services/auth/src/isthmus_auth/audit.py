@@ -39,7 +39,7 @@ _NOTED = "isthmus_noted"
 class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event; empty fields are left out."""
 
-    event: Literal["sign_in", "sign_out", "consent", "token", "revoked", "registered", "admin"]
+    event: Literal["sign_in", "sign_out", "consent", "token", "revoked", "registered", "key", "admin"]
     time: str = msgspec.field(default_factory=lambda: _now())
     """When (ISO 8601, UTC)."""
     outcome: str = "ok"
@@ -57,7 +57,7 @@ class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: str = ""
     sources: Sequence[str] = ()
     action: str = ""
-    """Of an administrator: `create`, `update`, `delete`, or `secret` for another one."""
+    """Of an administrator, or of the owner of a key: `create`, `update`, `delete`, or `secret` for another one."""
     object: str = ""
     """What they did it to, such as `role readers`."""
 

@@ -10,9 +10,11 @@ from isthmus_auth import outbox
 from isthmus_auth.hashing import random_id
 from isthmus_auth.models import (
     Account,
+    ApiKey,
     Authorization,
     BrowserSession,
     Client,
+    DeviceRequest,
     Revocation,
     Service,
     SignIn,
@@ -96,7 +98,7 @@ def forget_expired(session: Session) -> None:
     """Deletes what no longer matters: codes and refresh tokens go with their authorization, and clients that nobody
     set up when nobody has used them for long."""
     now = int(time.time())
-    for table in (Authorization, BrowserSession, Revocation, SignIn, UsedAssertion):
+    for table in (ApiKey, Authorization, BrowserSession, DeviceRequest, Revocation, SignIn, UsedAssertion):
         session.execute(delete(table).where(table.expires_at < now))
     unused = select(Client.client_id).where(
         Client.namespace.is_(None),
@@ -104,6 +106,7 @@ def forget_expired(session: Session) -> None:
         Client.client_id.startswith("c_", autoescape=True) | Client.fresh_until.is_not(None),
         Client.client_id.not_in(select(Authorization.client_id)),
         Client.client_id.not_in(select(account_roles.c.account_id)),
+        Client.client_id.not_in(select(ApiKey.account_id)),
     )
     for client_id in list(session.scalars(unused.limit(MOST_FORGOTTEN))):
         session.execute(delete(Client).where(Client.client_id == client_id))

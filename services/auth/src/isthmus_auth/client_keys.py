@@ -90,7 +90,7 @@ class PrivateKeyJwt(JWTBearerClientAssertion):
         return [self._issuer, f"{self._issuer}/token"]
 
     def resolve_client_public_key(self, client: Client) -> KeySet:
-        if client.jwks is None:
+        if not client.jwks or not client.jwks.get("keys"):
             raise InvalidClientError
         return KeySet.import_key_set(cast("Any", client.jwks))
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 from msgspec import Meta
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,7 @@ from isthmus_auth.redirects import problem
 from isthmus_auth.requested import known_scopes
 from isthmus_auth.server import AUTH_METHODS, ProtocolRequest
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE_GRANT_TYPE)
 
 Word = Annotated[str, Meta(max_length=200)]
 Words = Annotated[list[Word], Meta(max_length=20)]

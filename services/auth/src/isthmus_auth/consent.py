@@ -2,47 +2,31 @@
 
 import asyncio
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-import msgspec
 from authlib.oauth2 import OAuth2Error
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
 from sqlalchemy.orm import Session
 
-from isthmus.scopes import describe, writes
 from isthmus_auth.answers import error_page
-from isthmus_auth.audit import AuthEvent, note
-from isthmus_auth.authorizations import latest
+from isthmus_auth.audit import note
 from isthmus_auth.browser import Browser, account_of, address_of, age_of, check_form, end_session
+from isthmus_auth.choices import NOTHING_CHOSEN, Consent, decided
 from isthmus_auth.fetching import Unfetchable
-from isthmus_auth.flows import Approval, CodeGrant
-from isthmus_auth.headers import POLICY
-from isthmus_auth.models import Account, Service
+from isthmus_auth.flows import CodeGrant
+from isthmus_auth.models import Account
 from isthmus_auth.pages import sign_in_first
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.redirects import destination, is_loopback, is_of_a_site
-from isthmus_auth.requested import OFFLINE, Manner, known_scopes, offered_scopes
+from isthmus_auth.redirects import destination, is_of_a_site
+from isthmus_auth.requested import Manner
 from isthmus_auth.server import Answer, IsthmusServer, ProtocolRequest
 from isthmus_auth.site import Site
-from isthmus_auth.sources import SourceInfo, shareable
+from isthmus_auth.sources import SourceInfo
 
 AUTHORIZE = "/authorize"
 
-# With `form-action 'self'` Chromium does not follow the redirect from this form to the client.
-CONSENT_POLICY = "; ".join(part for part in POLICY.split("; ") if not part.startswith("form-action"))
-
 Page = Template | Redirect | Response[bytes]
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """A box to tick."""
-
-    value: str
-    text: str
-    detail: str = ""
-    ticked: bool = True
 
 
 @get(AUTHORIZE)
@@ -86,14 +70,14 @@ def _show(site: Site, browser: Browser, asked: Parameters, known: list[SourceInf
                     raise _unasked("login_required", "Somebody has to sign in first.", grant, asked)
                 end_session(session, browser)
                 return _sign_in_first(browser, site, _signed_in(asked))
-            consent = Consent(session, grant, account, asked, known)
-            if consent.was_given:
+            consent = _consent(session, grant, account, asked, known)
+            if consent.covers_all and is_of_a_site(grant.redirect_uri) and not grant.manner.asking:
                 return _to_client(protocol, server.answer_authorization(protocol, grant, consent.remembered))
             if grant.manner.silent:
                 raise _unasked("consent_required", "The user has to be asked.", grant, asked)
         except OAuth2Error as error:
             return _refusal(server, protocol, error)
-        return _consent_page(consent, browser)
+        return _page(consent, browser, grant, asked)
 
 
 def _decide(
@@ -114,86 +98,24 @@ def _decide(
             return _refusal(server, protocol, error)
         approval = None
         if form.get("decision") == "allow":
-            consent = Consent(session, grant, account, asked, known)
-            scopes, sources = consent.chosen(form)
-            if not scopes or not sources:
-                what = "permission" if not scopes else "source"
-                return _consent_page(consent, browser, f"Choose at least one {what}, or deny the request.")
-            approval = Approval(account.id, " ".join(scopes), sources)
-        note(
-            session,
-            AuthEvent(
-                event="consent",
-                outcome="ok" if approval else "denied",
-                address=address,
-                principal=account.id,
-                client=grant.client.client_id,
-                service=grant.resource.namespace,
-                scope=approval.scope if approval else "",
-                sources=approval.sources if approval else (),
-            ),
-        )
+            consent = _consent(session, grant, account, asked, known)
+            approval = consent.chosen(form)
+            if approval is None:
+                return _page(consent, browser, grant, asked, NOTHING_CHOSEN)
+        note(session, decided(account, grant.client, grant.resource, approval, address))
         return _to_client(protocol, server.answer_authorization(protocol, grant, approval))
 
 
-class Consent:
-    """What a client asks of an account, and what the account allowed it the last time."""
+def _consent(
+    session: Session, grant: CodeGrant, account: Account, asked: Parameters, known: list[SourceInfo]
+) -> Consent:
+    return Consent(session, grant.client, grant.resource, account, asked.get("scope"), known)
 
-    def __init__(
-        self, session: Session, grant: CodeGrant, account: Account, asked: Parameters, known: list[SourceInfo]
-    ) -> None:
-        self.grant = grant
-        self.account = account
-        self.asked = asked
-        service = session.get_one(Service, grant.resource.namespace)
-        self._before = latest(session, grant.client, account.id, service.namespace)
-        self._granted = known_scopes(self._before.scope) if self._before else []
-        self._shared = self._before.sources if self._before else []
-        self._sources = shareable(known, account, service)
-        self._offered = offered_scopes(asked.get("scope"), service.scopes)
 
-    @property
-    def was_given(self) -> bool:
-        """Whether nothing is left to ask: it was all allowed before, and nobody but the site itself gets the code."""
-        return (
-            self._before is not None
-            and set(self._offered) <= set(self._granted)
-            and is_of_a_site(self.grant.redirect_uri)
-            and not self.grant.manner.asking
-        )
-
-    @property
-    def remembered(self) -> Approval:
-        """What was allowed before, as far as it is asked for now."""
-        return Approval(self.account.id, " ".join(self._with_offline(self._offered)), tuple(self._shared))
-
-    def scopes(self, *, writing: bool) -> list[Choice]:
-        """Those asked for: either that write, or that read."""
-        return [Choice(scope, describe(scope), scope) for scope in self._offered if writes(scope) is writing]
-
-    def sources(self) -> list[Choice]:
-        """The sources to choose from; those that were chosen before also while they are away."""
-        there = [Choice(s.name, s.title, s.description, s.name in self._shared) for s in self._sources]
-        names = {source.name for source in self._sources}
-        away = [Choice(name, name, "not there at the moment") for name in self._shared if name not in {*names, "**"}]
-        return [*there, *away]
-
-    @property
-    def shares_all(self) -> bool:
-        """Whether all sources are shared if nothing else is chosen."""
-        return self._before is None or "**" in self._shared
-
-    def chosen(self, form: Parameters) -> tuple[list[str], tuple[str, ...]]:
-        """What is ticked of what was offered; `offline_access` is no choice of its own."""
-        ticked = form.lists.get("scope", [])
-        scopes = [scope for scope in self._offered if scope in ticked]
-        ticked = form.lists.get("source", [])
-        sources = ("**",) if "**" in ticked else tuple(one.value for one in self.sources() if one.value in ticked)
-        return self._with_offline(scopes), sources
-
-    def _with_offline(self, scopes: list[str]) -> list[str]:
-        wanted = bool(scopes) and OFFLINE in known_scopes(self.asked.get("scope"))
-        return [*scopes, OFFLINE] if wanted else scopes
+def _page(consent: Consent, browser: Browser, grant: CodeGrant, asked: Parameters, message: str = "") -> Template:
+    return consent.page(
+        browser, AUTHORIZE, {"request": asked.encode()}, destination=destination(grant.redirect_uri), message=message
+    )
 
 
 def _is_signed_in(site: Site, browser: Browser) -> bool:
@@ -237,25 +159,3 @@ def _to_client(protocol: ProtocolRequest, answer: Answer) -> Page:
 
 def _sign_in_first(browser: Browser, site: Site, asked: Parameters) -> Page:
     return sign_in_first(browser, site, f"{AUTHORIZE}?{asked.encode()}")
-
-
-def _consent_page(consent: Consent, browser: Browser, message: str = "") -> Template:
-    grant = consent.grant
-    context = {
-        "client": grant.client.name,
-        "described_by": urlsplit(grant.client.client_id).hostname if grant.client.fresh_until else "",
-        "named_itself": grant.client.namespace is None and not grant.client.fresh_until,
-        "only_local": all(map(is_loopback, grant.client.redirect_uris)) and grant.client.public,
-        "destination": destination(grant.redirect_uri),
-        "service": grant.resource.label,
-        "reading": consent.scopes(writing=False),
-        "writing": consent.scopes(writing=True),
-        "sources": consent.sources(),
-        "shares_all": consent.shares_all,
-        "email": consent.account.email,
-        "asked": consent.asked.encode(),
-        "csrf_token": browser.csrf_token,
-        "message": message,
-    }
-    headers = {"Content-Security-Policy": CONSENT_POLICY}
-    return Template("consent.html", context=context, headers=headers, status_code=400 if message else 200)

@@ -19,11 +19,12 @@ from isthmus_auth.browser import address_of
 from isthmus_auth.client_keys import ALGORITHMS, client_of
 from isthmus_auth.clients import GRANT_TYPES, Registered
 from isthmus_auth.clients import register as register_client
+from isthmus_auth.exchange import EXCHANGE
 from isthmus_auth.models import Client, Service
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.requested import OFFLINE
-from isthmus_auth.server import AUTH_METHODS, Answer, ProtocolRequest
+from isthmus_auth.server import AUTH_METHODS, CONFIDENTIAL_METHODS, Answer, ProtocolRequest
 from isthmus_auth.site import Site
 
 PUBLISHED_WITHIN = 1.0
@@ -85,15 +86,16 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
         "registration_endpoint": f"{issuer}/register",
+        "device_authorization_endpoint": f"{issuer}/device_authorization",
         "revocation_endpoint": f"{issuer}/revoke",
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint": f"{issuer}/introspect",
-        "introspection_endpoint_auth_methods_supported": [method for method in AUTH_METHODS if method != "none"],
+        "introspection_endpoint_auth_methods_supported": list(CONFIDENTIAL_METHODS),
         "jwks_uri": f"{issuer}/jwks",
         "scopes_supported": [*SCOPES, OFFLINE],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": list(GRANT_TYPES),
+        "grant_types_supported": [*GRANT_TYPES, EXCHANGE],
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,

@@ -3,7 +3,6 @@
 import time
 from typing import cast
 
-import msgspec
 from authlib.oauth2 import OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749 import (
     AuthorizationCodeGrant,
@@ -16,29 +15,27 @@ from authlib.oauth2.rfc6749 import (
     UnauthorizedClientError,
 )
 from authlib.oauth2.rfc7636 import CodeChallenge
-from sqlalchemy.orm import Session
 
-from isthmus.origins import Origins
 from isthmus.scopes import SCOPES
 from isthmus_auth import authorizations
 from isthmus_auth.authorizations import CODE_LIFETIME, revoke
-from isthmus_auth.client_keys import METHOD, PrivateKeyJwt
-from isthmus_auth.clients import basic_credentials
 from isthmus_auth.hashing import digest
 from isthmus_auth.models import Account, Authorization, AuthorizationCode, Client, RefreshToken
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.requested import OFFLINE, InvalidTargetError, Manner, Resource, find_resource, known_scopes
-from isthmus_auth.server import AUTH_METHODS, IsthmusServer, ProtocolRequest
-from isthmus_auth.signing import SigningKeys, Subject
+from isthmus_auth.requested import (
+    OFFLINE,
+    Approval,
+    InvalidTargetError,
+    Manner,
+    Resource,
+    find_resource,
+    known_scopes,
+)
+from isthmus_auth.server import AUTH_METHODS, CONFIDENTIAL_METHODS, IsthmusServer, ProtocolRequest
+from isthmus_auth.signing import Subject
 
-
-class Approval(msgspec.Struct, frozen=True):
-    """That an account allows what a client asked for, as far as these scopes and sources."""
-
-    account_id: str
-    scope: str
-    sources: tuple[str, ...] = ("**",)
-    """Globs over `<kind>.<source>`."""
+TokenAnswer = tuple[int, dict[str, str | int], list[tuple[str, str]]]
+"""Status, body and headers of a token response."""
 
 
 class IsthmusGrant(BaseGrant):
@@ -142,7 +139,7 @@ class CodeGrant(IsthmusGrant, AuthorizationCodeGrant):
         return row if row.used_at is None and row.expires_at > time.time() else None
 
     def authenticate_user(self, authorization_code: AuthorizationCode) -> Subject | None:
-        return _subject(self.server, self.asked, authorization_code.authorization)
+        return subject_of(self.server, self.asked, authorization_code.authorization)
 
     def delete_authorization_code(self, authorization_code: AuthorizationCode) -> None:
         authorization_code.used_at = int(time.time())
@@ -162,10 +159,10 @@ class RefreshGrant(IsthmusGrant, RefreshTokenGrant):
         if row.rotated_at is not None:
             revoke(session, row.authorization)
         valid = row.rotated_at is None and row.expires_at > time.time()
-        return row if valid and _subject(self.server, self.asked, row.authorization) else None
+        return row if valid and subject_of(self.server, self.asked, row.authorization) else None
 
     def authenticate_user(self, refresh_token: RefreshToken) -> Subject | None:
-        return _subject(self.server, self.asked, refresh_token.authorization)
+        return subject_of(self.server, self.asked, refresh_token.authorization)
 
     def revoke_old_credential(self, refresh_token: RefreshToken) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         refresh_token.rotated_at = int(time.time())
@@ -174,9 +171,9 @@ class RefreshGrant(IsthmusGrant, RefreshTokenGrant):
 class OwnGrant(IsthmusGrant, ClientCredentialsGrant):
     """A confidential client that acts for itself, as the account of the same id."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = tuple(method for method in AUTH_METHODS if method != "none")
+    TOKEN_ENDPOINT_AUTH_METHODS = CONFIDENTIAL_METHODS
 
-    def create_token_response(self) -> tuple[int, dict[str, str | int], list[tuple[str, str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def create_token_response(self) -> TokenAnswer:  # pyright: ignore[reportIncompatibleMethodOverride]
         account = self.server.session.get(Account, self.client.client_id)
         if account is None or account.disabled:
             raise UnauthorizedClientError("This client may not act for itself.")
@@ -190,18 +187,7 @@ class OwnGrant(IsthmusGrant, ClientCredentialsGrant):
         return 200, token, list(self.TOKEN_RESPONSE_HEADER)
 
 
-def open_server(session: Session, origins: Origins, keys: SigningKeys) -> IsthmusServer:
-    """A server for one request, with all its grants."""
-    server = IsthmusServer(session, origins, keys)
-    server.register_client_auth_method("client_secret_basic", basic_credentials)
-    server.register_client_auth_method(METHOD, PrivateKeyJwt(session, origins.issuer))
-    server.register_grant(CodeGrant, [Requirements()])
-    server.register_grant(RefreshGrant)
-    server.register_grant(OwnGrant)
-    return server
-
-
-def _subject(server: IsthmusServer, asked: Parameters, authorization: Authorization) -> Subject | None:
+def subject_of(server: IsthmusServer, asked: Parameters, authorization: Authorization) -> Subject | None:
     """Who the authorization speaks for; None: nobody any more. The resource may be repeated, not changed."""
     if authorization.revoked_at is not None or authorization.account.disabled:
         return None

@@ -25,7 +25,7 @@ ALWAYS = {
 SHARED = frozenset(("/.well-known/oauth-authorization-server", "/jwks", "/register", "/revoke", "/token"))
 """Read by clients that run in a browser, from any origin. None of them looks at cookies."""
 
-PROTOCOL = SHARED | {"/introspect"}
+PROTOCOL = SHARED | {"/device_authorization", "/introspect"}
 """What programs read: errors are JSON here."""
 
 PREFLIGHT = [

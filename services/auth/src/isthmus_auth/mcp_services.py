@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from isthmus import policy
 from isthmus.origins import Origins
 from isthmus.scopes import is_scope
-from isthmus_auth import outbox
+from isthmus_auth import api_keys, outbox
 from isthmus_auth.answers import Refusal
+from isthmus_auth.clients import GRANT_TYPES
 from isthmus_auth.hashing import digest, random_id, random_secret
-from isthmus_auth.models import REFRESH_LIFETIME, Account, Authorization, Client, Role
+from isthmus_auth.models import REFRESH_LIFETIME, Account, ApiKey, Authorization, Client, Role
 from isthmus_auth.models import Service as Row
 from isthmus_auth.redirects import SERVICE_REDIRECTS, problem, web_problem
 from isthmus_auth.signing import ACCESS_LIFETIME, LONGEST_ACCESS
@@ -127,7 +128,7 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
         secret_hash=digest(secret),
         name=f"an app set up by your administrator for {asked.label}",
         namespace=asked.namespace,
-        grant_types=["authorization_code", "refresh_token", "client_credentials"],
+        grant_types=list(GRANT_TYPES),
         redirect_uris=list(dict.fromkeys(asked.redirect_uris)),
         any_loopback=True,
     )
@@ -179,9 +180,12 @@ def remove(session: Session, namespace: str) -> None:
         outbox.record(session, policy.key("consent", sid), None)
     for client in list(row.clients):
         if (account := session.get(Account, client.client_id)) is not None:
+            api_keys.remove_of(session, account.id)
             outbox.record(session, policy.key("user", account.id), None)
             session.delete(account)
         session.delete(client)
+    for key in session.scalars(select(ApiKey).where(ApiKey.namespace == namespace)):
+        api_keys.forget(session, key)
     outbox.record(session, policy.key("service", namespace), None)
     session.delete(row)
 

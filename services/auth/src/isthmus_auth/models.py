@@ -46,6 +46,10 @@ class Role(Base):
     name: Mapped[str]
     grants: Mapped[list[dict[str, Any]]]
     """`isthmus.grants.Grant`, as JSON: opaque here."""
+    tools_off: Mapped[list[str]] = mapped_column(default=list)
+    """Globs over tools that the grants are not for."""
+    calls_per_minute: Mapped[int] = mapped_column(default=0)
+    """0: as many as they like."""
 
 
 class Account(Base):
@@ -207,6 +211,54 @@ class RefreshToken(Base, TokenMixin):
 
     def get_scope(self) -> str:
         return self.authorization.scope
+
+
+class ApiKey(Base):
+    """A bearer token of its own, of a person or of a client that acts for itself."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    namespace: Mapped[str] = mapped_column(String(64), ForeignKey("services.namespace", ondelete="CASCADE"))
+    scopes: Mapped[list[str]]
+    sources: Mapped[list[str]]
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    account: Mapped[Account] = relationship()
+
+
+class DeviceRequest(Base):
+    """A device that waits for somebody to allow something (RFC 8628)."""
+
+    __tablename__ = "device_requests"
+
+    device_code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_code_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    client_id: Mapped[str] = mapped_column(String(255), ForeignKey("clients.client_id", ondelete="CASCADE"))
+    resource: Mapped[str]
+    """As the client sent it; empty: it sent none."""
+    scope: Mapped[str]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    interval: Mapped[int]
+    """Seconds that are to lie between two questions."""
+    asked_at: Mapped[int] = mapped_column(default=0)
+    """When the device last asked."""
+    denied: Mapped[bool] = mapped_column(default=False)
+    sid: Mapped[str | None] = mapped_column(
+        String(64), ForeignKey("authorizations.sid", ondelete="CASCADE"), index=True
+    )
+    """Of what was allowed; None: nobody has answered yet."""
+    client: Mapped[Client] = relationship()
+    authorization: Mapped[Authorization | None] = relationship()
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_scope(self) -> str:
+        return self.authorization.scope if self.authorization else ""
 
 
 class UsedAssertion(Base):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from isthmus import policy
 from isthmus.grants import Grant
-from isthmus_auth.models import Account, Authorization, Outbox, Revocation, Role, Service
+from isthmus_auth.models import Account, ApiKey, Authorization, Outbox, Revocation, Role, Service
 
 _RECORDED = "isthmus_recorded"
 
@@ -47,13 +47,16 @@ def current_entries(session: Session) -> dict[str, Entry]:
     for service in session.scalars(select(Service)):
         entries[policy.key("service", service.namespace)] = _entry(service_entry(service))
     for role in session.scalars(select(Role)):
-        entries[policy.key("role", role.id)] = _entry(_role(role))
+        entries[policy.key("role", role.id)] = _entry(role_entry(role))
     for account in session.scalars(select(Account)):
         entries[policy.key("user", account.id)] = _entry(_user(account))
     live = select(Authorization).where(Authorization.revoked_at.is_(None), Authorization.expires_at > now)
     for authorization in session.scalars(live):
         shared = policy.Consent(tuple(authorization.sources))
         entries[policy.key("consent", authorization.sid)] = _entry(shared, authorization.expires_at)
+    for row in session.scalars(select(ApiKey).where(ApiKey.expires_at > now)):
+        entries[policy.key("consent", row.id)] = _entry(policy.Consent(tuple(row.sources)), row.expires_at)
+        entries[policy.key("key", row.secret_hash)] = _entry(key_entry(row), row.expires_at)
     for revocation in session.scalars(select(Revocation).where(Revocation.expires_at > now)):
         entries[revocation.key] = _entry(policy.Revoked(revocation.before), revocation.expires_at)
     return entries
@@ -76,8 +79,20 @@ def service_entry(row: Service) -> policy.Service:
     )
 
 
-def _role(row: Role) -> policy.Role:
-    return policy.Role(id=row.id, name=row.name, grants=msgspec.convert(row.grants, tuple[Grant, ...]))
+def key_entry(row: ApiKey) -> policy.ApiKey:
+    """What gateways hear of an API key."""
+    return policy.ApiKey(row.id, row.account_id, row.namespace, " ".join(row.scopes), row.created_at, row.expires_at)
+
+
+def role_entry(row: Role) -> policy.Role:
+    """What gateways hear of a role."""
+    return policy.Role(
+        id=row.id,
+        name=row.name,
+        grants=msgspec.convert(row.grants, tuple[Grant, ...]),
+        tools_off=tuple(row.tools_off),
+        calls_per_minute=row.calls_per_minute,
+    )
 
 
 def _user(row: Account) -> policy.User:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from isthmus import policy
-from isthmus_auth import outbox
+from isthmus_auth import api_keys, outbox
 from isthmus_auth.answers import Refusal
 from isthmus_auth.hashing import hash_password, random_id, random_secret
 from isthmus_auth.models import Account, Authorization, BrowserSession, Revocation, Role
@@ -97,7 +97,7 @@ def create(session: Session, asked: NewPerson) -> MadePerson:
         disabled=False,
         attributes=asked.attributes,
         created_at=int(time.time()),
-        roles=_roles(session, asked.roles),
+        roles=roles_of(session, asked.roles),
     )
     session.add(account)
     outbox.record_account(session, account)
@@ -116,7 +116,7 @@ def change(session: Session, by: Account, person_id: str, asked: PersonChange) -
     if asked.email is not msgspec.UNSET and asked.email.strip().lower() != account.email:
         account.email = _free_email(session, asked.email)
     if asked.roles is not msgspec.UNSET:
-        account.roles = _roles(session, asked.roles)
+        account.roles = roles_of(session, asked.roles)
     if asked.attributes is not msgspec.UNSET:
         account.attributes = asked.attributes
     if asked.is_admin is not msgspec.UNSET:
@@ -144,6 +144,7 @@ def remove(session: Session, by: Account, person_id: str) -> None:
     before, expires_at = now + 1, now + LONGEST_ACCESS + policy.CLOCK_LEEWAY
     session.merge(Revocation(key=key, before=before, expires_at=expires_at))
     outbox.record(session, key, policy.Revoked(before), expires_at)
+    api_keys.remove_of(session, account.id)
     outbox.record(session, policy.key("user", account.id), None)
     session.delete(account)
     session.flush()
@@ -178,7 +179,8 @@ def _free_email(session: Session, asked: str) -> str:
     return email
 
 
-def _roles(session: Session, wanted: list[str]) -> list[Role]:
+def roles_of(session: Session, wanted: list[str]) -> list[Role]:
+    """The roles of these ids. Raises Refusal."""
     roles = list(session.scalars(select(Role).where(Role.id.in_(wanted))))
     if unknown := sorted({*wanted} - {role.id for role in roles}):
         raise Refusal(400, f"There is no role {unknown[0]}.")

@@ -32,6 +32,15 @@ class Resource(msgspec.Struct, frozen=True):
     url: str
 
 
+class Approval(msgspec.Struct, frozen=True):
+    """That an account allows what a client asked for, as far as these scopes and sources."""
+
+    account_id: str
+    scope: str
+    sources: tuple[str, ...] = ("**",)
+    """Globs over `<kind>.<source>`."""
+
+
 def known_scopes(text: str) -> list[str]:
     """The scopes of a request that mean something here, in order, each once; the others are ignored."""
     return [scope for scope in dict.fromkeys(text.split()) if is_scope(scope) or scope == OFFLINE]

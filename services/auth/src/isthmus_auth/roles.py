@@ -29,6 +29,10 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     grants: list[Grant]
+    tools_off: list[str]
+    """Globs over tools that the grants are not for."""
+    calls_per_minute: int
+    """0: as many as they like."""
 
 
 class NewRole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +40,8 @@ class NewRole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     grants: Annotated[list[Grant], Meta(max_length=100)] = []
+    tools_off: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=100)] = []
+    calls_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 def find(session: Session) -> list[Role]:
@@ -63,8 +69,10 @@ def put(session: Session, role_id: str, asked: NewRole) -> Role:
         session.add(row)
     row.name = asked.name
     row.grants = [msgspec.to_builtins(grant) for grant in asked.grants]
+    row.tools_off = asked.tools_off
+    row.calls_per_minute = asked.calls_per_minute
     session.flush()
-    outbox.record(session, policy.key("role", row.id), policy.Role(row.id, row.name, tuple(asked.grants)))
+    outbox.record(session, policy.key("role", row.id), outbox.role_entry(row))
     return _role(row)
 
 
@@ -89,7 +97,13 @@ def _row(session: Session, role_id: str) -> Row:
 
 
 def _role(row: Row) -> Role:
-    return Role(id=row.id, name=row.name, grants=msgspec.convert(row.grants, list[Grant]))
+    return Role(
+        id=row.id,
+        name=row.name,
+        grants=msgspec.convert(row.grants, list[Grant]),
+        tools_off=row.tools_off,
+        calls_per_minute=row.calls_per_minute,
+    )
 
 
 def _check(asked: NewRole) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from isthmus.errors import ConfigurationError
 from isthmus.grants import EVERYTHING
+from isthmus_auth.clients import GRANT_TYPES
 from isthmus_auth.hashing import digest, hash_password, random_id, random_secret
 from isthmus_auth.models import Account, Client, Role, Service
 from isthmus_auth.redirects import SERVICE_REDIRECTS
@@ -65,7 +66,7 @@ def _default_service(session: Session, settings: AuthSettings) -> None:
             secret_hash=digest(secret),
             name="an app set up by your administrator",
             namespace="default",
-            grant_types=["authorization_code", "refresh_token", "client_credentials"],
+            grant_types=list(GRANT_TYPES),
             redirect_uris=list(SERVICE_REDIRECTS),
             any_loopback=True,
         )
@@ -77,6 +78,8 @@ def _default_service(session: Session, settings: AuthSettings) -> None:
 
 def _apply_client_roles(session: Session, settings: AuthSettings) -> None:
     wanted = [role.strip() for role in settings.client_roles.split(",") if role.strip()]
+    if not wanted:
+        return
     roles = list(session.scalars(select(Role).where(Role.id.in_(wanted))))
     if unknown := set(wanted) - {role.id for role in roles}:
         raise ConfigurationError(f"ISTHMUS_CLIENT_ROLES: there is no role {', '.join(sorted(unknown))}.")

@@ -17,10 +17,13 @@ from isthmus_auth.hashing import digest, random_secret
 from isthmus_auth.models import Authorization, Client, RefreshToken, Service
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.requested import OFFLINE
-from isthmus_auth.signing import SigningKeys, Subject
+from isthmus_auth.signing import Claims, SigningKeys, Subject
 
 AUTH_METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post", "none")
 """`token_endpoint_auth_methods_supported`; each client uses the one its registration allows."""
+
+CONFIDENTIAL_METHODS = tuple(method for method in AUTH_METHODS if method != "none")
+"""Those that prove who the client is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ class IsthmusServer(AuthorizationServer):
         self.session = session
         self.origins = origins
         self._keys = keys
+
+    def claims(self, token: str) -> Claims | None:
+        """What an access token of ours says that has not expired; None: it is none."""
+        return self._keys.claims(token, self.origins.issuer)
 
     def answer_token(self, request: ProtocolRequest) -> Answer:
         """What /token answers."""

@@ -20,7 +20,8 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
     """Of the default MCP service's own client; empty: made up, and shown once in the log."""
     client_secret: str = ""
     client_roles: str = ""
-    """Role ids, separated by commas, that the default service's client has when it acts for itself."""
+    """Role ids, separated by commas, that the default service's client has when it acts for itself, set at every start.
+    Empty: those that an administrator gave it."""
     allow_local_clients: bool = False
     """Whether clients may describe themselves at addresses of this machine and its network: for trials."""
     signing_key_days: int = 90

@@ -54,7 +54,8 @@ def signed_in(
 
 def safe(then: str) -> str:
     """Only our own pages: an address from a request must not lead anywhere else."""
-    return then if then.startswith("/authorize?") or then == "/apps" else ADMIN
+    known = then.startswith(("/authorize?", "/device?")) or then in ("/apps", "/device", "/keys")
+    return then if known else ADMIN
 
 
 def _verified(site: Site, attempt: AuthEvent, email: str, password: str) -> str | None:

@@ -42,6 +42,10 @@ class Subject(msgspec.Struct, frozen=True):
     """None: a client that acts for itself."""
     namespace: str
     audience: str
+    until: int = 0
+    """When it ends, whatever its lifetime would be (seconds since the epoch); 0: then."""
+    actor: str = ""
+    """The client that acts for the one it was issued to (RFC 8693, section 4.1)."""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -190,7 +194,7 @@ class SigningKeys:
     def access_token(self, issuer: str, client_id: str, subject: Subject, scope: str, lifetime: int) -> str:
         """A signed JWT of type `at+jwt`, valid from now for so many seconds."""
         now = int(time.time())
-        claims: dict[str, str | int] = {
+        claims: dict[str, str | int | dict[str, str]] = {
             "iss": issuer,
             "sub": subject.sub,
             "client_id": client_id,
@@ -199,8 +203,10 @@ class SigningKeys:
             "service": subject.namespace,
             "aud": subject.audience,
             "iat": now,
-            "exp": now + lifetime,
+            "exp": min(now + lifetime, subject.until or now + lifetime),
         }
+        if subject.actor:
+            claims["act"] = {"sub": subject.actor}
         if subject.sid is not None:
             claims["sid"] = subject.sid
         key = self.signing

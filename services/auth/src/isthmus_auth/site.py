@@ -8,8 +8,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from isthmus.origins import Origins
 from isthmus_auth.attempts import Attempts
 from isthmus_auth.client_documents import Documents
-from isthmus_auth.client_keys import ClientKeys
-from isthmus_auth.flows import open_server
+from isthmus_auth.client_keys import METHOD, ClientKeys, PrivateKeyJwt
+from isthmus_auth.clients import basic_credentials
+from isthmus_auth.device_flow import DeviceGrant
+from isthmus_auth.exchange import ExchangeGrant
+from isthmus_auth.flows import CodeGrant, OwnGrant, RefreshGrant, Requirements
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.server import IsthmusServer
 from isthmus_auth.signing import SigningKeys
@@ -28,10 +31,18 @@ class Site:
     documents: Documents
     client_keys: ClientKeys
     attempts: Attempts = field(default_factory=Attempts)
+    codes: Attempts = field(default_factory=Attempts)
+    """Codes of devices that were tried."""
     registrations: Attempts = field(default_factory=lambda: Attempts(most=100, window=600))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""
 
     def server(self, session: Session) -> IsthmusServer:
         """The authorization server, for one request."""
-        return open_server(session, self.origins, self.keys)
+        server = IsthmusServer(session, self.origins, self.keys)
+        server.register_client_auth_method("client_secret_basic", basic_credentials)
+        server.register_client_auth_method(METHOD, PrivateKeyJwt(session, self.origins.issuer))
+        server.register_grant(CodeGrant, [Requirements()])
+        for grant in (RefreshGrant, OwnGrant, DeviceGrant, ExchangeGrant):
+            server.register_grant(grant)
+        return server

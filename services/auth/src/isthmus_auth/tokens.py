@@ -17,12 +17,13 @@ from isthmus_auth.authorizations import revoke
 from isthmus_auth.browser import address_of
 from isthmus_auth.endpoints import authenticating
 from isthmus_auth.hashing import digest
-from isthmus_auth.models import Account, Authorization, Client, RefreshToken, Revocation
+from isthmus_auth.models import Client, RefreshToken, Revocation
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.server import AUTH_METHODS, Answer, ProtocolRequest
+from isthmus_auth.server import AUTH_METHODS, CONFIDENTIAL_METHODS, Answer, ProtocolRequest
 from isthmus_auth.signing import Claims
 from isthmus_auth.site import Site
+from isthmus_auth.validity import is_active
 
 PUBLISHED_WITHIN = 1.0
 """Seconds that the answer waits for the gateways to hear of it."""
@@ -89,9 +90,10 @@ def _void(session: Session, claims: Claims) -> None:
 
 
 def _introspect(site: Site, protocol: ProtocolRequest) -> dict[str, object]:
-    methods = [method for method in AUTH_METHODS if method != "none"]
     with site.sessions.begin() as session:
-        client = cast("Client", site.server(session).authenticate_client(protocol, methods, "introspection"))
+        client = cast(
+            "Client", site.server(session).authenticate_client(protocol, CONFIDENTIAL_METHODS, "introspection")
+        )
         token = protocol.parameters.get("token")
         if claims := site.keys.claims(token, site.origins.issuer):
             known = client.client_id == claims.client_id or client.namespace == claims.service
@@ -101,10 +103,7 @@ def _introspect(site: Site, protocol: ProtocolRequest) -> dict[str, object]:
 
 
 def _access(session: Session, claims: Claims) -> dict[str, object]:
-    account = session.get(Account, claims.sub)
-    authorization = session.get(Authorization, claims.sid) if claims.sid else None
-    ended = claims.sid and (authorization is None or authorization.revoked_at is not None)
-    if account is None or account.disabled or ended or _is_revoked(session, claims):
+    if not is_active(session, claims):
         return UNKNOWN
     return {
         "active": True,
@@ -118,12 +117,6 @@ def _access(session: Session, claims: Claims) -> dict[str, object]:
         "iat": claims.iat,
         "exp": claims.exp,
     }
-
-
-def _is_revoked(session: Session, claims: Claims) -> bool:
-    subjects = (("token", claims.jti), ("session", claims.sid), ("user", claims.sub), ("client", claims.client_id))
-    found = (session.get(Revocation, policy.key("revoked", what, name)) for what, name in subjects if name)
-    return any(row is not None and claims.iat < row.before for row in found)
 
 
 def _refresh(row: RefreshToken, issuer: str) -> dict[str, object]:

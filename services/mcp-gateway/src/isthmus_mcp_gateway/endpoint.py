@@ -26,6 +26,7 @@ from isthmus_mcp_gateway.gate import CLAIMS
 from isthmus_mcp_gateway.listeners import FOLLOWED, Listeners
 from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.protocol_errors import is_modern, lacking, no_resource, protocol_error
+from isthmus_mcp_gateway.rates import Rates
 from isthmus_mcp_gateway.relay import Called, Inputs, Relay, logged
 from isthmus_mcp_gateway.seal import Seal
 from isthmus_mcp_gateway.targets import Completing, Target
@@ -72,6 +73,7 @@ class Endpoint:
         self._discovery = discovery
         self._policy = policy
         self._audit = audit
+        self._rates = Rates()
         self._relay = Relay(calls, policy, call_timeout)
         self.tasks = Tasks(self._relay, gateway_id, lambda context: self._view(context)[0])
 
@@ -171,7 +173,7 @@ class Endpoint:
         call: Callable[[Target, Called], Awaitable[bytes]],
     ) -> bytes:
         try:
-            async with logged(claims, self._audit) as called:
+            async with logged(claims, self._audit, self._admit) as called:
                 if name == sources_tool.NAME:
                     called.name, called.outcome = sources_tool.NAME, "ok"
                     return msgspec.json.encode(sources_tool.answer(arguments, view))
@@ -188,7 +190,7 @@ class Endpoint:
         """A prompt, made by a worker."""
         claims, view = self._view(context)
         try:
-            async with logged(claims, self._audit) as called:
+            async with logged(claims, self._audit, self._admit) as called:
                 target = targets.prompt(view, params.name, params.arguments or {})
                 return _as(types.GetPromptResult, await self._run(context, target, called, params))
         except IsthmusError as error:
@@ -201,7 +203,7 @@ class Endpoint:
         claims, view = self._view(context)
         uri = str(params.uri)
         try:
-            async with logged(claims, self._audit) as called:
+            async with logged(claims, self._audit, self._admit) as called:
                 target = targets.resource(view, uri)
                 result = await self._run(context, target, called, params)
         except NotFound as error:
@@ -228,7 +230,7 @@ class Endpoint:
             values = list(found[:100])
             return types.CompleteResult(completion=types.Completion(values=values, has_more=len(found) > len(values)))
         try:
-            async with logged(claims, self._audit) as called:
+            async with logged(claims, self._audit, self._admit) as called:
                 return _as(types.CompleteResult, await self._run(context, found, called, params))
         except IsthmusError as error:
             raise protocol_error(error, context) from None
@@ -270,6 +272,10 @@ class Endpoint:
         """A worker says that a resource of its source changed: passed on if the URI is its own to speak of."""
         if resources.belongs_to(uri, kind, source, self._discovery.catalog.resources.values()):
             await self.listeners.resource_updated(uri)
+
+    def _admit(self, claims: Claims) -> None:
+        if per_minute := self._policy.current.calls_per_minute(claims):
+            self._rates.take(claims.sub, per_minute)
 
     def _may_follow(self, context: Context, uri: str) -> bool:
         claims, view = self._view(context)

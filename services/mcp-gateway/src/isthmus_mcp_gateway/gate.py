@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isthmus.definitions import Definition
 from isthmus.origins import ENDPOINT_PATH, Origins
-from isthmus.policy import Service
+from isthmus.policy import KEY_PREFIX, Service
 from isthmus_mcp_gateway import resources
 from isthmus_mcp_gateway.catalog import Catalog, CatalogEntry
 from isthmus_mcp_gateway.policy import Policy
@@ -93,7 +93,13 @@ class Gate:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise InvalidToken
-        claims = self.verifier.verify(token.strip())
+        token = token.strip()
+        if token.startswith(KEY_PREFIX):
+            claims = self.policy().of_key(token, self.verifier.issuer, next(iter(endpoints)))
+            if claims is None:
+                raise InvalidToken
+        else:
+            claims = self.verifier.verify(token)
         if not claims.is_for(endpoints) or claims.service != service.namespace or self.policy().is_revoked(claims):
             raise InvalidToken
         if not service.scopes:

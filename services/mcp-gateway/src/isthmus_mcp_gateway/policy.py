@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,7 +19,7 @@ from nats.js.kv import KeyValue
 from isthmus import policy
 from isthmus.grants import Grant, Granted, matches_any
 from isthmus.messages import Principal
-from isthmus.policy import Consent, Revoked, Role, Service, StateKeys, User
+from isthmus.policy import ApiKey, Consent, Revoked, Role, Service, StateKeys, User
 from isthmus_mcp_gateway.tokens import Claims
 
 logger = logging.getLogger("isthmus.policy")
@@ -36,6 +38,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "user": User,
     "consent": Consent,
     "revoked": Revoked,
+    "key": ApiKey,
 }
 
 
@@ -46,13 +49,16 @@ class Policy:
         self.entries: dict[str, msgspec.Struct] = {}
         self.keys: KeySet | None = None
         self.state_keys: tuple[str, ...] = ()
-        self._granted: dict[tuple[str, str, str, str], Granted] = {}
+        self.roles: dict[str, Role] = {}
+        self._switches = False
+        """Whether any role leaves tools out."""
+        self._granted: dict[tuple[str, str, str, str, str], Granted] = {}
 
     def put(self, key: str, value: bytes | None) -> None:
         """One entry as it came from the bucket; None: it is gone. What cannot be read is left out and logged."""
         self._granted.clear()
         if value is None:
-            self.entries.pop(key, None)
+            self._set(key, None)
             return
         try:
             if key == policy.JWKS:
@@ -60,10 +66,18 @@ class Policy:
             elif key == policy.STATE_KEY:
                 self.state_keys = msgspec.json.decode(value, type=StateKeys).keys
             elif (kind := _SECTIONS.get(key.partition(".")[0])) is not None:
-                self.entries[key] = msgspec.json.decode(value, type=kind)
+                self._set(key, msgspec.json.decode(value, type=kind))
         except (msgspec.MsgspecError, JoseError, ValueError, TypeError):
-            self.entries.pop(key, None)
+            self._set(key, None)
             logger.exception("the policy entry %s cannot be read; it does not count", key)
+
+    def _set(self, key: str, entry: msgspec.Struct | None) -> None:
+        before = self.entries.pop(key, None)
+        if entry is not None:
+            self.entries[key] = entry
+        if isinstance(entry, Role) or isinstance(before, Role):
+            self.roles = {role.id: role for role in self.entries.values() if isinstance(role, Role)}
+            self._switches = any(role.tools_off for role in self.roles.values())
 
     def _entry(self, kind: type[S], *parts: str) -> S | None:
         entry = self.entries.get(policy.key(*parts))
@@ -87,6 +101,24 @@ class Policy:
             if name
         )
 
+    def of_key(self, token: str, issuer: str, audience: str) -> Claims | None:
+        """An API key as the claims of a token for this audience; None: it is none, or not any more."""
+        found = self._entry(ApiKey, "key", hashlib.sha256(token.encode()).hexdigest())
+        if found is None or found.expires_at <= time.time():
+            return None
+        return Claims(
+            iss=issuer,
+            sub=found.sub,
+            client_id=found.id,
+            aud=audience,
+            exp=found.expires_at,
+            iat=found.issued_at,
+            jti=found.id,
+            service=found.service,
+            scope=found.scope,
+            sid=found.id,
+        )
+
     def knows(self, claims: Claims) -> bool:
         """Whether what the user shared with the token's client is here."""
         return not claims.sid or self._entry(Consent, "consent", claims.sid) is not None
@@ -96,30 +128,35 @@ class Policy:
         user = self._entry(User, "user", claims.sub)
         return Principal(claims.sub, claims.client_id, claims.service, user.attributes if user else {})
 
-    def granted(self, claims: Claims, source: str) -> Granted:
-        """The caller's grants for a source, `<kind>.<source>`: by role, as far as service and consent share it."""
-        cache_key = (claims.sub, claims.service, claims.sid, source)
+    def granted(self, claims: Claims, source: str, tool: str = "") -> Granted:
+        """The caller's grants for a source, `<kind>.<source>`: by role, as far as service and consent share it. Roles
+        may leave tools out; an empty tool is what is none, such as a resource."""
+        cache_key = (claims.sub, claims.service, claims.sid, source, tool if self._switches else "")
         found = self._granted.get(cache_key)
         if found is None:
             if len(self._granted) >= CACHED:
                 self._granted.clear()
-            found = self._granted[cache_key] = Granted.of(self._grants(claims, source))
+            found = self._granted[cache_key] = Granted.of(self._grants(claims, source, tool))
         return found
 
-    def _grants(self, claims: Claims, source: str) -> list[Grant]:
+    def calls_per_minute(self, claims: Claims) -> int:
+        """How often the caller may call; 0: as often as they like."""
+        rates = [role.calls_per_minute for role in self._roles(claims)]
+        return max(rates) if rates and all(rates) else 0
+
+    def _roles(self, claims: Claims) -> list[Role]:
         user, service = self._entry(User, "user", claims.sub), self.service(claims.service)
-        if user is None or user.disabled or service is None or not matches_any(service.sources, source):
+        return policy.counting(user, service, self.roles)
+
+    def _grants(self, claims: Claims, source: str, tool: str) -> list[Grant]:
+        service = self.service(claims.service)
+        if service is None or not matches_any(service.sources, source):
             return []
         if claims.sid:
             consent = self._entry(Consent, "consent", claims.sid)
             if consent is None or not matches_any(consent.sources, source):
                 return []
-        roles = [
-            role
-            for name in user.roles
-            if (not service.roles or name in service.roles) and (role := self._entry(Role, "role", name)) is not None
-        ]
-        return [grant for role in roles for grant in role.grants if matches_any(grant.sources, source)]
+        return policy.grants_of(self._roles(claims), source, tool)
 
 
 class PolicyWatch:

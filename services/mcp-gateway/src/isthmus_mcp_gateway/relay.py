@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -113,11 +113,13 @@ class Inputs:
 
 
 @asynccontextmanager
-async def logged(claims: Claims, audit: Audit) -> AsyncGenerator[Called]:
-    """One line of the log for one call, whatever comes of it; and an event, if it may have written."""
+async def logged(claims: Claims, audit: Audit, admit: Callable[[Claims], None]) -> AsyncGenerator[Called]:
+    """One line of the log for one call, whatever comes of it; and an event, if it may have written. `admit` raises what
+    keeps the caller from calling at all."""
     called = Called(claims, audit)
     token = logs.current_call.set(called.id)
     try:
+        admit(claims)
         yield called
     except IsthmusError as error:
         called.outcome = error.code
@@ -178,6 +180,7 @@ class Relay:
         """One round: the worker's result in JSON, which may be questions. Raises CallError, or ToolError."""
         called.name, called.source = target.name, target.source_id
         policy, claims = self._policy.current, called.claims
+        tool = target.name if target.method == "tools/call" else ""
         reply = await self._calls.make(
             Outgoing(
                 kind=target.kind,
@@ -186,7 +189,7 @@ class Relay:
                 method=target.method,
                 read_only=target.read_only,
                 principal=policy.principal(claims),
-                grants={source: policy.granted(claims, source) for source in {target.source_id, *target.others}},
+                grants={source: policy.granted(claims, source, tool) for source in {target.source_id, *target.others}},
                 arguments=target.arguments,
                 uri=target.uri,
                 client=client,

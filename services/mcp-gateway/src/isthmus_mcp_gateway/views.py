@@ -76,20 +76,24 @@ class Views:
         return view
 
     def _make(self, claims: Claims, catalog: Catalog, policy: Policy) -> View:
-        granted = {source: policy.granted(claims, source) for source in catalog.sources}
         scopes = claims.scope.split()
 
-        def visible(entries: Mapping[str, CatalogEntry[D]]) -> dict[str, CatalogEntry[D]]:
+        def visible(entries: Mapping[str, CatalogEntry[D]], *, tools: bool = False) -> dict[str, CatalogEntry[D]]:
             seen: dict[str, CatalogEntry[D]] = {}
             for key, entry in entries.items():
-                actions = entry.definition.actions
-                allowed = tuple(s for s in entry.sources if granted[f"{entry.kind}.{s}"].allows_any(actions))
+                actions, tool = entry.definition.actions, entry.definition.name if tools else ""
+                allowed = tuple(
+                    source
+                    for source in entry.sources
+                    if policy.granted(claims, f"{entry.kind}.{source}", tool).allows_any(actions)
+                )
                 if allowed and entry.definition.scope in scopes:
                     seen[key] = CatalogEntry(entry.definition, entry.kind, allowed)
             return seen
 
-        tools, prompts, resources = visible(catalog.tools), visible(catalog.prompts), visible(catalog.resources)
-        sources = {name: source for name, source in catalog.sources.items() if granted[name].grants}
+        tools = visible(catalog.tools, tools=True)
+        prompts, resources = visible(catalog.prompts), visible(catalog.resources)
+        sources = {name: source for name, source in catalog.sources.items() if policy.granted(claims, name).grants}
         all_tools = [*self.own, *(_tool(tool) for tool in tools.values())]
         listed = types.ListToolsResult(
             tools=sorted(all_tools, key=lambda tool: tool.name), ttl_ms=FRESH.ttl_ms, cache_scope=FRESH.scope
