@@ -40,7 +40,7 @@ def serving() -> Generator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.visits.append(self.path)
-            answer = site.answers.get(self.path, (404, {}, ""))
+            answer = site.answers.get(self.path) or site.answers.get(self.path.partition("?")[0], (404, {}, ""))
             if callable(answer):
                 answer(self)
                 return

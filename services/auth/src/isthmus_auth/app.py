@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime
 from isthmus.origins import Origins
-from isthmus_auth import admin_api, apps, consent, device, endpoints, errors, keys, pages, tokens
+from isthmus_auth import admin_api, apps, consent, device, endpoints, errors, keys, login_pages, pages, tokens
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
@@ -66,6 +66,8 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             pages.show_sign_in,
             pages.sign_in,
             pages.sign_out,
+            login_pages.take_password,
+            login_pages.go_on,
             pages.admin,
             consent.show_consent,
             consent.decide,

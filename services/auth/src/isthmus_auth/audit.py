@@ -48,6 +48,8 @@ class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the request came from."""
     principal: str = ""
     """The account, as `sub` in its tokens; empty: nobody that there is."""
+    method: str = ""
+    """How somebody signed in: `password`, `custom_page`, or `provider:<name>`."""
     client: str = ""
     service: str = ""
     grant: str = ""

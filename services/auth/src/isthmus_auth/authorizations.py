@@ -17,6 +17,7 @@ from isthmus_auth.models import (
     DeviceRequest,
     Revocation,
     Service,
+    SignIn,
     UsedAssertion,
     account_roles,
 )
@@ -97,7 +98,7 @@ def forget_expired(session: Session) -> None:
     """Deletes what no longer matters: codes and refresh tokens go with their authorization, and clients that nobody
     set up when nobody has used them for long."""
     now = int(time.time())
-    for table in (ApiKey, Authorization, BrowserSession, DeviceRequest, Revocation, UsedAssertion):
+    for table in (ApiKey, Authorization, BrowserSession, DeviceRequest, Revocation, SignIn, UsedAssertion):
         session.execute(delete(table).where(table.expires_at < now))
     unused = select(Client.client_id).where(
         Client.namespace.is_(None),

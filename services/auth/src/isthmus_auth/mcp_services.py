@@ -16,7 +16,7 @@ from isthmus_auth.clients import GRANT_TYPES
 from isthmus_auth.hashing import digest, random_id, random_secret
 from isthmus_auth.models import REFRESH_LIFETIME, Account, ApiKey, Authorization, Client, Role
 from isthmus_auth.models import Service as Row
-from isthmus_auth.redirects import SERVICE_REDIRECTS, problem
+from isthmus_auth.redirects import SERVICE_REDIRECTS, problem, web_problem
 from isthmus_auth.signing import ACCESS_LIFETIME, LONGEST_ACCESS
 
 Globs = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=100)]
@@ -27,6 +27,7 @@ AccessLifetime = Annotated[int, Meta(ge=60, le=LONGEST_ACCESS)]
 RefreshLifetime = Annotated[int, Meta(ge=60, le=90 * 24 * 3600)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=2000)]
+LoginUrl = Annotated[str, Meta(max_length=2000)]
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that access tokens are valid."""
     refresh_lifetime: int
     """Seconds that refresh tokens are valid; each use begins them anew."""
+    login_url: str
+    """The page where people sign in for it; empty: our own."""
 
 
 class NewService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +69,7 @@ class NewService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     scopes: Scopes = []
     access_lifetime: AccessLifetime = ACCESS_LIFETIME
     refresh_lifetime: RefreshLifetime = REFRESH_LIFETIME
+    login_url: LoginUrl = ""
 
 
 class ServiceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +83,7 @@ class ServiceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scopes: Scopes | msgspec.UnsetType = msgspec.UNSET
     access_lifetime: AccessLifetime | msgspec.UnsetType = msgspec.UNSET
     refresh_lifetime: RefreshLifetime | msgspec.UnsetType = msgspec.UNSET
+    login_url: LoginUrl | msgspec.UnsetType = msgspec.UNSET
 
 
 class ServiceSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +108,7 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
     """Makes a service with a client of its own. Raises Refusal."""
     if session.get(Row, asked.namespace) is not None:
         raise Refusal(409, "There is an MCP service of that namespace already.")
-    _check(session, asked.roles, asked.redirect_uris, asked.scopes)
+    _check(session, asked.roles, asked.redirect_uris, asked.scopes, asked.login_url)
     row = Row(
         namespace=asked.namespace,
         label=asked.label,
@@ -114,6 +119,7 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
         scopes=asked.scopes,
         access_lifetime=asked.access_lifetime,
         refresh_lifetime=asked.refresh_lifetime,
+        login_url=asked.login_url,
     )
     session.add(row)
     secret = random_secret()
@@ -137,11 +143,20 @@ def create(session: Session, origins: Origins, asked: NewService) -> ServiceSecr
 def change(session: Session, origins: Origins, namespace: str, asked: ServiceChange) -> Service:
     """Raises Refusal."""
     row = _row(session, namespace)
-    for name in ("label", "description", "sources", "roles", "scopes", "access_lifetime", "refresh_lifetime"):
+    for name in (
+        "label",
+        "description",
+        "sources",
+        "roles",
+        "scopes",
+        "access_lifetime",
+        "refresh_lifetime",
+        "login_url",
+    ):
         if (value := getattr(asked, name)) is not msgspec.UNSET:
             setattr(row, name, value)
     uris = [] if asked.redirect_uris is msgspec.UNSET else asked.redirect_uris
-    _check(session, row.roles, uris, row.scopes)
+    _check(session, row.roles, uris, row.scopes, row.login_url)
     if asked.redirect_uris is not msgspec.UNSET:
         _client(row).redirect_uris = list(dict.fromkeys(uris))
     _record(session, row)
@@ -203,10 +218,11 @@ def _service(row: Row, origins: Origins) -> Service:
         scopes=row.scopes,
         access_lifetime=row.access_lifetime,
         refresh_lifetime=row.refresh_lifetime,
+        login_url=row.login_url,
     )
 
 
-def _check(session: Session, roles: list[str], redirect_uris: list[str], scopes: list[str]) -> None:
+def _check(session: Session, roles: list[str], redirect_uris: list[str], scopes: list[str], login_url: str) -> None:
     known = set(session.scalars(select(Role.id).where(Role.id.in_(roles))))
     if unknown := sorted({*roles} - known):
         raise Refusal(400, f"There is no role {unknown[0]}.")
@@ -214,6 +230,8 @@ def _check(session: Session, roles: list[str], redirect_uris: list[str], scopes:
         raise Refusal(400, problems[0])
     if strange := [scope for scope in scopes if not is_scope(scope)]:
         raise Refusal(400, f"There is no scope {strange[0][:40]!r}.")
+    if login_url and (said := web_problem(login_url, "login_url")):
+        raise Refusal(400, said)
 
 
 def _record(session: Session, row: Row) -> None:

@@ -82,6 +82,8 @@ class Service(Base):
     """The only scopes that count here; empty: all."""
     access_lifetime: Mapped[int] = mapped_column(default=ACCESS_LIFETIME)
     refresh_lifetime: Mapped[int] = mapped_column(default=REFRESH_LIFETIME)
+    login_url: Mapped[str] = mapped_column(default="")
+    """The page where people sign in for it; empty: our own."""
     clients: Mapped[list["Client"]] = relationship(back_populates="service")
 
 
@@ -278,6 +280,22 @@ class BrowserSession(Base):
     account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"))
     expires_at: Mapped[int] = mapped_column(index=True)
     account: Mapped[Account] = relationship()
+
+
+class SignIn(Base):
+    """Somebody who is on the way to being signed in, at a page elsewhere."""
+
+    __tablename__ = "sign_ins"
+
+    secret_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of what travels with the browser."""
+    step: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(64))
+    tie: Mapped[str] = mapped_column(String(64))
+    then: Mapped[str]
+    account_id: Mapped[str | None] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"))
+    address: Mapped[str] = mapped_column(String(64), index=True)
+    expires_at: Mapped[int] = mapped_column(index=True)
 
 
 class Revocation(Base):

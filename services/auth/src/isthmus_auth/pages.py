@@ -16,19 +16,22 @@ from isthmus_auth.browser import (
     Browser,
     account_of,
     address_of,
-    begin_session,
     check_form,
     end_session,
     session_cookie,
 )
-from isthmus_auth.hashing import verify_password
+from isthmus_auth.login_pages import page_for
 from isthmus_auth.models import Account, Service
 from isthmus_auth.parameters import Parameters
+from isthmus_auth.sign_ins import ADMIN, Denied, account_with, safe, signed_in
 from isthmus_auth.site import Site
 
 LONGEST_EMAIL = 320
 SIGN_IN = "/sign-in"
-ADMIN = "/admin/"
+DENIALS = {
+    "wrong": (403, "The e-mail address or the password is wrong."),
+    "too_many": (429, "There were too many attempts. Wait five minutes, then try again."),
+}
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
@@ -52,13 +55,10 @@ def root() -> Redirect:
     return see_other(ADMIN)
 
 
-@get(SIGN_IN, sync_to_thread=False)
-def show_sign_in(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template:
-    """The sign-in form."""
-    then = Parameters.parse(request.scope["query_string"]).get("next")
-    then = _safe(then)
-    hint = Parameters.parse(then.partition("?")[2].encode()).get("login_hint")[:LONGEST_EMAIL]
-    return _sign_in_page(Browser.of(request, site.origins), site, then, email=hint)
+@get(SIGN_IN)
+async def show_sign_in(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template | Redirect:
+    """The sign-in form, or the way to the page of the service that somebody wants to go on to."""
+    return await asyncio.to_thread(_show_sign_in, site, request)
 
 
 @post(SIGN_IN)
@@ -68,21 +68,14 @@ async def sign_in(
     """Checks e-mail address and password; the answer does not tell which of them was wrong."""
     browser = Browser.of(request, site.origins)
     check_form(request, site.origins, browser, form)
-    email, then = form.get("email").strip().lower(), _safe(form.get("next"))
-    address = address_of(request)
-    attempt = (address, email)
-    if not site.attempts.allow(attempt):
-        if site.attempts.is_first_refused(attempt):
-            await asyncio.to_thread(_note, site, AuthEvent(event="sign_in", outcome="too_many", address=address))
-        message = "There were too many attempts. Wait five minutes, then try again."
-        return _sign_in_page(browser, site, then, email=email, message=message, status=429)
-    async with site.hashing:
-        signed_in = await asyncio.to_thread(_sign_in, site, browser, address, email, form.get("password"))
-    if signed_in is None:
-        message = "The e-mail address or the password is wrong."
-        return _sign_in_page(browser, site, then, email=email, message=message, status=403)
-    site.attempts.succeeded(attempt)
-    return see_other(then, session_cookie(site.origins, signed_in.id))
+    email, then = form.get("email").strip().lower(), safe(form.get("next"))
+    attempt = AuthEvent(event="sign_in", address=address_of(request), method="password")
+    try:
+        account_id = await account_with(site, attempt, email, form.get("password"))
+    except Denied as denied:
+        status, message = DENIALS[denied.outcome]
+        return _sign_in_page(browser, site, then, email=email, message=message, status=status)
+    return await asyncio.to_thread(_signed_in, site, browser, account_id, attempt, then)
 
 
 @post("/sign-out", sync_to_thread=True)
@@ -123,23 +116,18 @@ def admin(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Templ
     return Template("admin.html", context=context)
 
 
-def _note(site: Site, event: AuthEvent) -> None:
+def _show_sign_in(site: Site, request: Request[Any, Any, Any]) -> Template | Redirect:
+    then = safe(Parameters.parse(request.scope["query_string"]).get("next"))
     with site.sessions.begin() as session:
-        note(session, event)
+        if (elsewhere := page_for(session, site, request, then)) is not None:
+            return elsewhere
+    hint = Parameters.parse(then.partition("?")[2].encode()).get("login_hint")[:LONGEST_EMAIL]
+    return _sign_in_page(Browser.of(request, site.origins), site, then, email=hint)
 
 
-def _sign_in(site: Site, browser: Browser, address: str, email: str, password: str) -> Browser | None:
+def _signed_in(site: Site, browser: Browser, account_id: str, attempt: AuthEvent, then: str) -> Redirect:
     with site.sessions.begin() as session:
-        account = session.scalar(select(Account).where(Account.email == email, Account.disabled.is_(False)))
-        account_id, stored = (account.id, account.password_hash) if account else ("", None)
-    event = AuthEvent(event="sign_in", address=address, principal=account_id)
-    if not verify_password(password, stored):  # between two transactions, because it takes its time
-        _note(site, msgspec.structs.replace(event, outcome="wrong"))
-        return None
-    with site.sessions.begin() as session:
-        note(session, event)
-        end_session(session, browser)
-        return begin_session(session, session.get_one(Account, account_id))
+        return signed_in(session, site.origins, browser, session.get_one(Account, account_id), attempt, then)
 
 
 def _sign_in_page(
@@ -148,9 +136,3 @@ def _sign_in_page(
     context = {"csrf_token": browser.csrf_token, "next": then, "email": email, "message": message}
     cookies = [session_cookie(site.origins, browser.id)]
     return Template("sign_in.html", context=context, cookies=cookies, status_code=status)
-
-
-def _safe(then: str) -> str:
-    """Only our own pages: an address from a request must not lead anywhere else."""
-    known = then.startswith(("/authorize?", "/device?")) or then in ("/apps", "/device", "/keys")
-    return then if known else ADMIN

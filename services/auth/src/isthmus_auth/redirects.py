@@ -16,6 +16,8 @@ SERVICE_REDIRECTS = (
 """What a service's own client accepts beside every redirect to the user's own computer."""
 
 LONGEST = 2048
+LONGEST_WEB = 2000
+"""Characters of the address of a sign-in page, or of a provider."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
@@ -45,20 +47,30 @@ _SCRIPTED = frozenset(
 """Schemes that a browser acts on itself: none of them hands a code to an app."""
 
 
-def problem(uri: str) -> str:
+def problem(uri: str, what: str = "A redirect URI") -> str:
     """Why this URI cannot be registered, as a sentence; empty: it can."""
     parts = _split(uri)
     if parts is None:
-        return "A redirect URI must be an absolute URI of at most 2048 characters, without a fragment."
+        return f"{what} must be an absolute URI of at most 2048 characters, without a fragment."
     if parts.scheme in _SCRIPTED:
-        return "A redirect URI must use https, a loopback address with http, or the scheme of an app."
+        return f"{what} must use https, a loopback address with http, or the scheme of an app."
     if "@" in parts.netloc:
-        return "A redirect URI must not hold a user name or password."
+        return f"{what} must not hold a user name or password."
     if parts.scheme in ("http", "https") and not _HOST.fullmatch(parts.netloc):
-        return "A redirect URI must name a host."
+        return f"{what} must name a host."
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        return "A redirect URI with http must point to localhost, 127.0.0.1 or [::1]; use https for every other host."
+        return f"{what} with http must point to localhost, 127.0.0.1 or [::1]; use https for every other host."
     return ""
+
+
+def web_problem(uri: str, what: str) -> str:
+    """Why this is no address that a browser may be sent to or a program may ask, as a sentence; empty: it is one."""
+    if len(uri) > LONGEST_WEB:
+        return f"{what} has at most {LONGEST_WEB} characters."
+    parts = _split(uri)
+    if parts is not None and parts.scheme not in ("http", "https"):
+        return f"{what} must use https, or a loopback address with http."
+    return problem(uri, what)
 
 
 def is_loopback(uri: str) -> bool:
