@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus.origins import Origins
-from isthmus_auth.attempts import Attempts
+from isthmus_auth.attempts import Attempts, SignInAttempts
 from isthmus_auth.client_documents import Documents
 from isthmus_auth.client_keys import METHOD, ClientKeys, PrivateKeyJwt
 from isthmus_auth.clients import basic_credentials
@@ -14,6 +14,7 @@ from isthmus_auth.device_flow import DeviceGrant
 from isthmus_auth.exchange import ExchangeGrant
 from isthmus_auth.flows import CodeGrant, OwnGrant, RefreshGrant, Requirements
 from isthmus_auth.publisher import Publisher
+from isthmus_auth.sealing import Sealing
 from isthmus_auth.server import IsthmusServer
 from isthmus_auth.signing import SigningKeys
 from isthmus_auth.sources import Sources
@@ -30,9 +31,10 @@ class Site:
     sources: Sources
     documents: Documents
     client_keys: ClientKeys
-    attempts: Attempts = field(default_factory=Attempts)
+    sealing: Sealing
+    attempts: SignInAttempts = field(default_factory=SignInAttempts)
     codes: Attempts = field(default_factory=Attempts)
-    """Codes of devices that were tried."""
+    """Codes of devices and authenticator apps that were tried."""
     registrations: Attempts = field(default_factory=lambda: Attempts(most=100, window=600))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""
