@@ -21,7 +21,19 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime
 from isthmus.origins import Origins
-from isthmus_auth import admin_api, apps, consent, device, endpoints, errors, keys, login_pages, pages, tokens
+from isthmus_auth import (
+    admin_api,
+    apps,
+    consent,
+    device,
+    endpoints,
+    errors,
+    keys,
+    login_pages,
+    pages,
+    provider_sign_in,
+    tokens,
+)
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import noted
 from isthmus_auth.authorizations import forget_expired
@@ -33,6 +45,7 @@ from isthmus_auth.hosts import with_known_hosts
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.parameters import FORM, LONGEST_BODY, Parameters
 from isthmus_auth.publisher import Publisher
+from isthmus_auth.sealing import Sealing
 from isthmus_auth.seed import seed
 from isthmus_auth.settings import AuthSettings
 from isthmus_auth.signing import SigningKeys
@@ -68,6 +81,8 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             pages.sign_out,
             login_pages.take_password,
             login_pages.go_on,
+            provider_sign_in.begin,
+            provider_sign_in.come_back,
             pages.admin,
             consent.show_consent,
             consent.decide,
@@ -132,6 +147,7 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
             Sources(lambda: publisher.connection),
             Documents(sessions, local=settings.allow_local_clients),
             ClientKeys(sessions, local=settings.allow_local_clients),
+            Sealing(Path(settings.data_dir)),
         )
     finally:
         publishing.cancel()

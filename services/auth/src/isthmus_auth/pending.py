@@ -27,6 +27,8 @@ MOST = 50
 
 Step = Literal["page", "ticket", "provider"]
 
+TOO_LATE = "This sign-in did not begin in this browser, or it took too long. Go back, and begin again."
+
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 

@@ -13,7 +13,9 @@ from isthmus_auth.clients import basic_credentials
 from isthmus_auth.device_flow import DeviceGrant
 from isthmus_auth.exchange import ExchangeGrant
 from isthmus_auth.flows import CodeGrant, OwnGrant, RefreshGrant, Requirements
+from isthmus_auth.openid import Providers
 from isthmus_auth.publisher import Publisher
+from isthmus_auth.sealing import Sealing
 from isthmus_auth.server import IsthmusServer
 from isthmus_auth.signing import SigningKeys
 from isthmus_auth.sources import Sources
@@ -30,6 +32,8 @@ class Site:
     sources: Sources
     documents: Documents
     client_keys: ClientKeys
+    sealing: Sealing
+    providers: Providers = field(default_factory=Providers)
     attempts: Attempts = field(default_factory=Attempts)
     codes: Attempts = field(default_factory=Attempts)
     """Codes of devices that were tried."""
