@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import stat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 from mcp import Client
@@ -27,6 +29,7 @@ from isthmus.worker import Call, Source, Worker
 from isthmus_auth import audit_stream
 from isthmus_mcp_gateway import audit
 from isthmus_mcp_gateway.audit import Audit, CallEvent
+from isthmus_mcp_gateway.redaction import KEPT, LONGEST
 from servers import NatsServer
 from shelf import Shelf, served
 from trail import Event, reading
@@ -43,6 +46,16 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
     how: str = "well"
     value: str = SECRET
     database: str | None = None
+
+
+class Seen(msgspec.Struct):
+    """A table."""
+
+    columns: list[str] = msgspec.field(default_factory=lambda: ["word"])
+    rows: list[list[str]] = msgspec.field(default_factory=lambda: [["one"], ["two"]])
+
+    def text(self) -> str:
+        return "one, two"
 
 
 def make_worker(shelf: Shelf) -> Worker[Shelf]:
@@ -82,9 +95,9 @@ def make_worker(shelf: Shelf) -> Worker[Shelf]:
         return "done"
 
     @worker.tool(scope="data:read", action="read", read_only=True)
-    async def look(call: Call[Shelf], arguments: Change) -> str:
+    async def look(call: Call[Shelf], arguments: Change) -> Seen:
         """Reads."""
-        return "seen"
+        return Seen()
 
     worker.add(Source("shelf", shelf, engine="test", target="test://shelf", writable=True))
     return worker
@@ -109,13 +122,19 @@ def objects(event: Event) -> list[str]:
     return [written["object"] for written in event.get("written", ())]
 
 
-async def test_a_write_leaves_an_event_that_says_who_wrote_what_where_and_a_read_leaves_none(nats: NatsServer) -> None:
-    async with calling(nats) as (gateway, client), reading(nats) as trail:
-        await client.call_tool("look", {})
+async def test_every_call_leaves_an_event_that_says_who_did_what_where(nats: NatsServer) -> None:
+    async with calling(nats) as (gateway, client), reading(nats, ignored="") as trail:
         assert not (await client.call_tool("change", {"database": "shelf"})).is_error
-        await client.call_tool("look", {})
-        (event,) = await trail.until(lambda events: events)
+        table = await client.call_tool("look", {"value": "hidden"})
+        await client.call_tool("list_sources", {"kind": "db"})
+        event, read, listed = (await trail.until(lambda events: events and events[-1].get("arguments") == ["kind"]))[
+            -3:
+        ]
         assert gateway.app is not None
+        assert (read["tool"], read["read_only"], read["rows"], read["arguments"]) == ("look", True, 2, ["value"])
+        assert (listed["tool"], listed["arguments"], "source" in listed) == ("list_sources", ["kind"], False)
+        assert read["bytes"] > len(str(table.structured_content))
+        assert event.pop("bytes") > 0
         assert event.pop("time").endswith("Z")
         assert len(event.pop("call")) == 24
         assert event.pop("milliseconds") > 0
@@ -126,6 +145,7 @@ async def test_a_write_leaves_an_event_that_says_who_wrote_what_where_and_a_read
             "client": "c",
             "service": "default",
             "tool": "change",
+            "arguments": ["database"],
             "source": "db.shelf",
             "outcome": "ok",
             "written": [
@@ -208,6 +228,57 @@ async def test_both_eras_and_tasks_leave_the_same_events_with_the_trace_of_their
         assert [objects(event) for event in events[:2]] == [["crm.orders", "crm.lines"]] * 2
         assert objects(events[2]) + objects(events[3]) == ["crm.orders"]  # told once, as soon as it is known
         assert events[2]["call"] == events[3]["call"]
+
+
+async def test_requests_that_come_no_further_than_the_gate_are_counted(nats: NatsServer) -> None:
+    async with calling(nats) as (gateway, _), reading(nats) as trail:
+        async with httpx2.AsyncClient(base_url=gateway.url) as http:
+            await http.post("/mcp")  # as every client does at first
+            for number in range(20):
+                await http.post("/mcp", headers={"Authorization": f"Bearer {number}"})
+            token = gateway.authority.token(sub="bob", scope="data:read")
+            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "change"}}
+            await http.post("/mcp", json=body, headers={"Authorization": f"Bearer {token}"})
+        events = await trail.until(lambda events: sum(event.get("count", 0) for event in events) == 21)
+        assert len(events) <= 4  # one or two seconds
+        assert {event["event"] for event in events} == {"refused"}
+        (missing,) = [event for event in events if event["status"] == 403]
+        assert (missing["principal"], missing["client"], missing["scope"]) == ("bob", "c", "data:write")
+        assert "principal" not in next(event for event in events if event["status"] == 401)
+        assert token[:20] not in str(events)
+
+
+def test_of_arguments_names_values_or_nothing_are_kept_and_never_what_is_written() -> None:
+    sent = {"table": "orders", "filter": "total > 5", "records": [{"salary": SECRET}], "content": SECRET}
+    assert KEPT["none"](sent) is msgspec.UNSET
+    assert KEPT["names"](sent) == msgspec.Raw(b'["table","filter","records","content"]')
+    assert KEPT["names"]({}) is msgspec.UNSET
+    kept = msgspec.json.decode(msgspec.json.encode(KEPT["values"](sent)))
+    assert kept == {"table": "orders", "filter": "total > 5", "records": {"bytes": 22}, "content": {"bytes": 9}}
+    long = {"filter": "x" * 10_000, "columns": ["a"]}
+    kept = msgspec.json.decode(msgspec.json.encode(KEPT["values"](long)))
+    assert kept == {"filter": {"bytes": 10_002}, "columns": ["a"]}
+    many = {str(number): "\ud800" for number in range(1000)}
+    assert len(msgspec.json.encode(KEPT["values"](many))) < 2 * LONGEST
+    assert len(msgspec.json.encode(KEPT["names"]({"n" * 1000: 1}))) < 100
+
+
+async def test_reads_leave_half_of_the_room_to_writes(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MOST", 10)
+    client = await bus.connect(nats.settings("gateway"), "gateway", pending_size=0)
+    trail_of_gateway = Audit(client, "g")
+    for number in range(20):
+        trail_of_gateway.put(msgspec.structs.replace(call_event(number), read_only=True))
+    for number in range(100, 105):
+        trail_of_gateway.put(call_event(number))
+    async with reading(nats) as trail:
+        await audit_stream.make(trail.client.jetstream())
+        trail_of_gateway.start()
+        events = await trail.until(lambda events: len(events) >= 11)
+        assert [event.get("call") for event in events[:10]] == [*"01234", *(str(n) for n in range(100, 105))]
+        assert events[10]["count"] == 15
+        await trail_of_gateway.close()
+    await client.close()
 
 
 def test_what_is_no_trace_id_is_left_out() -> None:
@@ -304,10 +375,32 @@ async def test_the_command_prints_the_trail_from_when_it_is_asked_to_and_follows
         await following.aclose()
 
 
-def test_since_takes_a_number_and_a_unit() -> None:
-    assert command.parse_since("90m") == timedelta(minutes=90)
-    with pytest.raises(ConfigurationError):
-        command.parse_since("yesterday")
+def test_since_and_until_take_a_number_and_a_unit() -> None:
+    assert command.parse_ago("--since", "90m") == timedelta(minutes=90)
+    assert command.parse_ago("--since", "") is None
+    with pytest.raises(ConfigurationError, match="--until takes a time"):
+        command.parse_ago("--until", "yesterday")
+
+
+async def test_the_trail_is_exported_up_to_a_moment_to_a_file_of_ones_own(nats: NatsServer, tmp_path: Path) -> None:
+    async with reading(nats) as trail:
+        stream = trail.client.jetstream()
+        await audit_stream.make(stream)
+        old, new = (datetime.now(UTC) - timedelta(hours=hours) for hours in (3, 1))
+        lines = [f'{{"event":"test","time":"{when.isoformat()}"}}' for when in (old, new)]
+        await stream.publish(subjects.audit("auth"), "\n".join(lines).encode())
+    output = tmp_path / "audit.jsonl"
+
+    def export(until: timedelta | None) -> list[str]:
+        command.show(nats.settings("auth"), None, until, output=output, follow=False)
+        assert stat.S_IMODE(output.stat().st_mode) == 0o600
+        return output.read_text().splitlines()
+
+    assert await asyncio.to_thread(export, timedelta(hours=2)) == lines[:1]
+    with pytest.raises(ConfigurationError, match="--output: File exists"):
+        await asyncio.to_thread(export, None)
+    output.unlink()
+    assert await asyncio.to_thread(export, None) == lines
 
 
 async def test_auth_makes_the_stream_and_brings_another_one_up_to_date(nats: NatsServer) -> None:
@@ -316,13 +409,13 @@ async def test_auth_makes_the_stream_and_brings_another_one_up_to_date(nats: Nat
 
         async def settings() -> dict[str, Any]:
             config = (await stream.stream_info(STREAM)).config
-            return {name: getattr(config, name) for name in audit_stream.OURS}
+            return {name: getattr(config, name) for name in audit_stream.ours()}
 
         await audit_stream.make(stream)
-        assert await settings() == audit_stream.OURS
+        assert await settings() == audit_stream.ours()
         older = StreamConfig(name=STREAM, subjects=["isthmus.audit.gateway"], max_age=3600, description="mine")
         await stream.update_stream(older)
         await audit_stream.make(stream)
-        assert await settings() == audit_stream.OURS
+        assert await settings() == audit_stream.ours()
         assert (await stream.stream_info(STREAM)).config.description == "mine"
         await audit_stream.make(stream)

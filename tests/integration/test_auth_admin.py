@@ -58,6 +58,8 @@ CALLS: list[tuple[str, str, Any]] = [
     ("PATCH", "/clients/x", {}),
     ("DELETE", "/clients/x", None),
     ("POST", "/client-secrets/x", None),
+    ("GET", "/view?account_id=x", None),
+    ("GET", "/explain?account_id=x&source=db.x&action=read&object=y", None),
     ("GET", "/keys", None),
     ("POST", "/keys", {"name": "x", "scopes": ["data:read"]}),
     ("DELETE", "/keys/x", None),

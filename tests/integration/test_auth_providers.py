@@ -71,7 +71,7 @@ class Liar:
 
     def begin(self) -> dict[str, str]:
         """What the provider is asked."""
-        answer = self.browser.http.get(f"/sign-in/{self.name}")
+        answer = self.browser.http.get(f"/sign-in/with/{self.name}")
         assert answer.status_code == 303, answer.text
         return answered(answer)
 
@@ -79,7 +79,7 @@ class Liar:
         """The provider's answer, as the browser brings it."""
         answer = {"code": "the-code", "state": asked["state"], "iss": self.server.issuer(self.name), **changes}
         given = {name: value for name, value in answer.items() if value}
-        return self.browser.http.get(f"/sign-in/{self.name}/callback", params=given)
+        return self.browser.http.get(f"/sign-in/with/{self.name}/callback", params=given)
 
     def say(self, asked: dict[str, str], **changes: Any) -> None:
         """Which claims the ID token will have."""
@@ -152,7 +152,7 @@ def real(
     auth: Auth, admin: Administrator, javascript: Javascript, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Real]:
     folder, port = tmp_path_factory.mktemp("provider"), free_port()
-    redirect_uri = f"{auth.url}/sign-in/real/callback"
+    redirect_uri = f"{auth.url}/sign-in/with/real/callback"
     command = [*javascript.script("provider.mjs", folder), str(port), redirect_uri, str(folder / "people.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
@@ -181,7 +181,7 @@ def test_somebody_signs_in_with_a_real_provider_and_has_the_roles_that_it_says(
     ]
     real.knows(ann={"email": "Ann@Example.com", "email_verified": True, "name": "Ann", "groups": ["staff", "x"]})
     with trusted(admin, real, roles=rules, attributes={"full_name": "name"}) as made:
-        assert made["redirect_uri"] == f"{auth.url}/sign-in/real/callback"
+        assert made["redirect_uri"] == f"{auth.url}/sign-in/with/real/callback"
         assert "client_secret" not in made
         browser = Browser(auth)
         page = browser.get(f"/authorize?{urlencode(auth.request())}").text
@@ -199,7 +199,7 @@ def test_somebody_signs_in_with_a_real_provider_and_has_the_roles_that_it_says(
         admin.done("PATCH", f"/people/{ann['id']}", {"roles": ["everything", "readers"]})
         real.knows(ann={"email": "new@example.com", "email_verified": True, "groups": ["editors"]})
         again = Browser(auth)
-        assert again.http.get(real.sign_in(again.http.get("/sign-in/real").headers["location"], "ann")).is_redirect
+        assert again.http.get(real.sign_in(again.http.get("/sign-in/with/real").headers["location"], "ann")).is_redirect
         after = person(admin, "ann@example.com")  # the same account, whatever her address is now
         assert (after["id"], after["roles"], after["attributes"]) == (ann["id"], ["everything", "writers"], {})
 
@@ -211,12 +211,12 @@ def test_an_answer_of_a_real_provider_counts_once_and_in_its_own_browser(
     real.knows(bob={"email": "bob@example.com", "email_verified": True})
     with trusted(admin, real):
         browser, other = Browser(auth), Browser(auth)
-        back = real.sign_in(browser.http.get("/sign-in/real").headers["location"], "bob")
-        assert other.http.get("/sign-in/real").is_redirect  # with a cookie of its own
+        back = real.sign_in(browser.http.get("/sign-in/with/real").headers["location"], "bob")
+        assert other.http.get("/sign-in/with/real").is_redirect  # with a cookie of its own
         assert other.http.get(back).status_code == 400
         assert not signed_in(other)
         assert browser.http.get(back).status_code == 400  # it was shown to somebody else
-        back = real.sign_in(browser.http.get("/sign-in/real").headers["location"], "bob")
+        back = real.sign_in(browser.http.get("/sign-in/with/real").headers["location"], "bob")
         assert browser.http.get(back).is_redirect
         assert browser.http.get(back).status_code == 400
 
@@ -232,7 +232,7 @@ def test_an_honest_answer_is_believed_and_proves_who_asked(
     authorization, form = server.forms[-1]
     pair = f"{quote(CLIENT_ID, safe='')}:{quote(CLIENT_SECRET, safe='')}"  # RFC 6749, section 2.3.1
     assert authorization == f"Basic {base64.b64encode(pair.encode()).decode()}"
-    assert form["redirect_uri"] == [f"{auth.url}/sign-in/{at.name}/callback"]
+    assert form["redirect_uri"] == [f"{auth.url}/sign-in/with/{at.name}/callback"]
     assert challenge(form["code_verifier"][0]) == asked["code_challenge"]
     assert (asked["code_challenge_method"], asked["response_type"]) == ("S256", "code")
 
@@ -448,7 +448,7 @@ def test_a_trap_at_the_provider_is_left_alone(
     server.answers[f"/{at.name}/{where}"] = trap
     if where.startswith("."):
         for _ in range(2):
-            assert at.browser.http.get(f"/sign-in/{at.name}").status_code == 502
+            assert at.browser.http.get(f"/sign-in/with/{at.name}").status_code == 502
         assert server.visits.count(f"/{at.name}/{where}") == 1  # a failure is remembered for a while
     else:
         refused(at, at.sign_in())
@@ -475,7 +475,7 @@ def test_a_provider_that_describes_itself_wrongly_is_not_asked(
 ) -> None:
     at = liar()
     server.described[at.name] = described
-    assert at.browser.http.get(f"/sign-in/{at.name}").status_code == 502
+    assert at.browser.http.get(f"/sign-in/with/{at.name}").status_code == 502
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1]", "[64:ff9b::a9fe:a9fe]"])
@@ -505,7 +505,7 @@ def test_a_provider_outside_leads_nowhere_inside(liar: Callable[..., Liar], serv
     issuer = issuer.replace("HERE", server.issuer("inside")).replace("PORT", str(server.port))
     before = len(server.visits)
     at = liar(issuer=issuer, allow_private_addresses=False)
-    assert at.browser.http.get(f"/sign-in/{at.name}").status_code == 502
+    assert at.browser.http.get(f"/sign-in/with/{at.name}").status_code == 502
     assert len(server.visits) == before
 
 
@@ -599,7 +599,7 @@ def test_deleting_a_provider_takes_the_roles_that_it_gave(
     assert found["roles"] == ["readers"]
     admin.done("DELETE", f"/providers/{at.name}")
     assert person(admin, email)["roles"] == []
-    assert Browser(auth).http.get(f"/sign-in/{at.name}").status_code == 404
+    assert Browser(auth).http.get(f"/sign-in/with/{at.name}").status_code == 404
     admin.done("PUT", f"/providers/{at.name}", {**USUAL, "issuer": at.server.issuer(at.name)})  # for the end
 
 
@@ -675,7 +675,7 @@ def test_a_services_own_page_offers_the_providers_too(
     told = answered(browser.get(f"/authorize?{urlencode(request)}"))
     (button,) = json.loads(told["oauth_services"])
     assert (button["name"], button["label"]) == (at.name, 'A "label" <b>')
-    assert button["url"].startswith(f"{auth.url}/sign-in/{at.name}?state=")
+    assert button["url"].startswith(f"{auth.url}/sign-in/with/{at.name}?state=")
     assert Browser(auth).http.get(button["url"]).status_code == 400  # it is another browser's
     away = browser.http.get(button["url"])
     asked_there = dict(parse_qsl(urlsplit(away.headers["location"]).query))
@@ -690,7 +690,7 @@ def test_a_services_own_page_offers_the_providers_too(
 @pytest.mark.parametrize("then", ["https://evil.example/", "//evil.example", "/\\evil", ""])
 def test_after_a_provider_nobody_is_sent_elsewhere(liar: Callable[..., Liar], then: str) -> None:
     at = liar()
-    asked = answered(at.browser.http.get(f"/sign-in/{at.name}", params={"next": then}))
+    asked = answered(at.browser.http.get(f"/sign-in/with/{at.name}", params={"next": then}))
     at.say(asked)
     assert at.come_back(asked).headers["location"] == "/admin/"
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from litestar import Request, Router, delete, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.params import Body, FromPath, FromQuery
+from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from sqlalchemy.orm import Session
 
-from isthmus_auth import api_keys, client_accounts, mcp_services, people, providers, roles
+from isthmus_auth import api_keys, client_accounts, mcp_services, people, providers, roles, view_as
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import Browser, account_of, address_of
@@ -376,6 +376,33 @@ async def delete_provider(request: Asking, site: NamedDependency[Site], name: Fr
     await _change(request, site, "delete", lambda _: f"provider {name[:32]}", lambda s, _: providers.remove(s, name))
 
 
+@get("/view")
+async def view_as_account(
+    request: Asking, site: NamedDependency[Site], account_id: FromQuery[str], namespace: FromQuery[str] = ""
+) -> view_as.View:
+    """What an account sees of an MCP service (left out: the default one), source by source, and why not."""
+    await _read(request, site, lambda _s, _by: None)  # before the bus is asked
+    known = await site.sources.now()
+    return await _read(request, site, lambda s, _: view_as.view(s, account_id, namespace, known))
+
+
+@get("/explain")
+async def explain(
+    request: Asking,
+    site: NamedDependency[Site],
+    account_id: FromQuery[str],
+    source: FromQuery[str],
+    action: FromQuery[str],
+    target: Annotated[str, QueryParameter(name="object")],
+    namespace: FromQuery[str] = "",
+    tool: FromQuery[str] = "",
+    needed: Annotated[str, QueryParameter(name="scope")] = "",
+) -> view_as.Verdict:
+    """Whether an account may do one thing, and which role or setting decides."""
+    asked = view_as.Question(source=source, action=action, object=target, tool=tool, scope=needed)
+    return await _read(request, site, lambda s, _: view_as.explain(s, account_id, namespace, asked))
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key for access tokens."""
 
@@ -437,7 +464,7 @@ ROUTES = Router(
         delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,
         list_clients, create_client, get_client, change_client, delete_client, rotate_client_secret,
         list_providers, get_provider, put_provider, delete_provider,
-        list_api_keys, create_api_key, delete_api_key, list_keys, add_key, delete_key,
+        view_as_account, explain, list_api_keys, create_api_key, delete_api_key, list_keys, add_key, delete_key,
     ],
 )  # fmt: skip
 

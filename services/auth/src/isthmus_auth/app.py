@@ -32,6 +32,7 @@ from isthmus_auth import (
     login_pages,
     pages,
     provider_sign_in,
+    second_steps,
     tokens,
 )
 from isthmus_auth.answers import Refusal
@@ -79,6 +80,8 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             pages.show_sign_in,
             pages.sign_in,
             pages.sign_out,
+            second_steps.show_step,
+            second_steps.take_step,
             login_pages.take_password,
             login_pages.go_on,
             provider_sign_in.begin,

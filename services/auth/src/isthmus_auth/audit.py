@@ -39,11 +39,11 @@ _NOTED = "isthmus_noted"
 class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event; empty fields are left out."""
 
-    event: Literal["sign_in", "sign_out", "consent", "token", "revoked", "registered", "key", "admin"]
+    event: Literal["sign_in", "sign_out", "consent", "token", "revoked", "registered", "key", "factor", "admin"]
     time: str = msgspec.field(default_factory=lambda: _now())
     """When (ISO 8601, UTC)."""
     outcome: str = "ok"
-    """`ok`, `denied`, `wrong`, `too_many`, or an OAuth error code."""
+    """`ok`, `denied`, `wrong`, `wrong_code`, `too_many`, or an OAuth error code."""
     address: str = ""
     """Where the request came from."""
     principal: str = ""

@@ -20,6 +20,9 @@ from isthmus_auth.parameters import Parameters
 SESSION_LIFETIME = 12 * 3600
 """Seconds that somebody stays signed in."""
 
+STEP_LIFETIME = 300
+"""Seconds for what is still to be done before somebody is signed in."""
+
 CSRF_FIELD = "csrf_token"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -29,12 +32,18 @@ class Browser(msgspec.Struct, frozen=True):
     """What a request's cookie says. The id alone signs nobody in: it may be one that was just made up."""
 
     id: str
+    agent: str = ""
+    """What it calls itself."""
+    devices: str = ""
+    """By what accounts may know it; see `isthmus_auth.devices`."""
 
     @classmethod
     def of(cls, request: Request[Any, Any, Any], origins: Origins) -> "Browser":
         """The browser with its id; one without gets a new id, for the cookie that goes with the page."""
         sent = request.cookies.get(cookie_name(origins), "")
-        return cls(sent if _ID.fullmatch(sent) else random_secret())
+        agent = "".join(c for c in request.headers.get("user-agent", "")[:300] if c.isprintable())
+        devices = request.cookies.get(cookie_name(origins, "devices"), "")[:1000]
+        return cls(sent if _ID.fullmatch(sent) else random_secret(), agent, devices)
 
     @property
     def csrf_token(self) -> str:
@@ -42,9 +51,9 @@ class Browser(msgspec.Struct, frozen=True):
         return hmac.digest(self.id.encode(), CSRF_FIELD.encode(), hashlib.sha256).hex()
 
 
-def cookie_name(origins: Origins) -> str:
+def cookie_name(origins: Origins, what: str = "session") -> str:
     """The prefix makes browsers refuse such a cookie from another host or without TLS."""
-    return "__Host-isthmus_session" if _secure(origins) else "isthmus_session"
+    return f"__Host-isthmus_{what}" if _secure(origins) else f"isthmus_{what}"
 
 
 def session_cookie(origins: Origins, value: str) -> Cookie:
@@ -78,23 +87,42 @@ def address_of(request: Request[Any, Any, Any]) -> str:
 
 def account_of(session: Session, browser: Browser) -> Account | None:
     """Who is signed in with this browser."""
+    row = session_at(session, browser, "")
+    return row.account if row else None
+
+
+def session_at(session: Session, browser: Browser, step: str) -> BrowserSession | None:
+    """The browser's session, if just this is still to be done; empty: nothing is."""
     row = session.get(BrowserSession, digest(browser.id))
-    if row is None or row.expires_at <= time.time() or row.account.disabled:
+    if row is None or row.step != step or row.expires_at <= time.time() or row.account.disabled:
         return None
-    return row.account
+    return row
 
 
 def age_of(session: Session, browser: Browser) -> float:
     """Seconds since somebody signed in with this browser."""
     row = session.get(BrowserSession, digest(browser.id))
-    return float("inf") if row is None else time.time() - (row.expires_at - SESSION_LIFETIME)
+    return float("inf") if row is None else time.time() - row.began_at
 
 
-def begin_session(session: Session, account: Account) -> Browser:
-    """Signs an account in, under an id that nobody has seen before."""
-    browser = Browser(random_secret())
-    expires_at = int(time.time()) + SESSION_LIFETIME
-    session.add(BrowserSession(id_hash=digest(browser.id), account_id=account.id, expires_at=expires_at))
+def begin_session(
+    session: Session, account: Account, before: Browser, address: str, method: str, step: str = "", then: str = ""
+) -> Browser:
+    """A session under an id that nobody has seen before. With a step it signs nobody in, and is soon over."""
+    browser, now = Browser(random_secret(), before.agent, before.devices), int(time.time())
+    session.add(
+        BrowserSession(
+            id_hash=digest(browser.id),
+            account_id=account.id,
+            step=step,
+            then=then,
+            method=method,
+            began_at=now,
+            address=address,
+            agent=browser.agent,
+            expires_at=now + (STEP_LIFETIME if step else SESSION_LIFETIME),
+        )
+    )
     return browser
 
 

@@ -72,7 +72,7 @@ def go_on(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Redir
             address = address_of(request)
             attempt = AuthEvent(event="sign_in", address=address, method="custom_page", service=errand.name)
             browser = Browser.of(request, site.origins)
-            return signed_in(session, site.origins, browser, account, attempt, errand.then)
+            return signed_in(session, site, browser, account, attempt, errand.then)
     raise Refusal(400, TOO_LATE)  # after the transaction: the ticket is void
 
 

@@ -62,6 +62,12 @@ class Account(Base):
     password_hash: Mapped[str | None]
     is_admin: Mapped[bool] = mapped_column(default=False)
     disabled: Mapped[bool] = mapped_column(default=False)
+    must_change_password: Mapped[bool] = mapped_column(default=False)
+    """Whether somebody else knows the password."""
+    totp_secret: Mapped[bytes | None]
+    """Of an authenticator app (RFC 6238), sealed; None: there is none."""
+    totp_used: Mapped[int] = mapped_column(default=0)
+    """The time step of the last code that was accepted: each counts once."""
     attributes: Mapped[dict[str, str]] = mapped_column(default=dict)
     created_at: Mapped[int] = mapped_column(default=lambda: int(time.time()))
     roles: Mapped[list[Role]] = relationship(secondary=account_roles, order_by=Role.id)
@@ -261,6 +267,32 @@ class DeviceRequest(Base):
         return self.authorization.scope if self.authorization else ""
 
 
+class RecoveryCode(Base):
+    """A code that stands in for an authenticator app, once."""
+
+    __tablename__ = "recovery_codes"
+
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+
+
+class Passkey(Base):
+    """A credential of WebAuthn."""
+
+    __tablename__ = "passkeys"
+
+    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the credential's id."""
+    credential_id: Mapped[bytes]
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    public_key: Mapped[bytes]
+    """As COSE has it (RFC 9052)."""
+    sign_count: Mapped[int]
+    created_at: Mapped[int]
+    account: Mapped[Account] = relationship()
+
+
 class UsedAssertion(Base):
     """A signed assertion that counts once (RFC 7523, section 3), for as long as it would be valid."""
 
@@ -278,6 +310,16 @@ class BrowserSession(Base):
 
     id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"))
+    step: Mapped[str] = mapped_column(String(16), default="")
+    """What is still to be done, `code` or `password`: until then nobody is signed in. Empty: nothing."""
+    then: Mapped[str] = mapped_column(default="")
+    """Where the browser wants to go when it is done."""
+    method: Mapped[str] = mapped_column(default="")
+    """How it was begun."""
+    began_at: Mapped[int] = mapped_column(default=0)
+    address: Mapped[str] = mapped_column(default="")
+    agent: Mapped[str] = mapped_column(default="")
+    """What the browser calls itself."""
     expires_at: Mapped[int] = mapped_column(index=True)
     account: Mapped[Account] = relationship()
 

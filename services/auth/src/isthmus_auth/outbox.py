@@ -31,7 +31,7 @@ def record(session: Session, key: str, value: msgspec.Struct | None, expires_at:
 def record_account(session: Session, account: Account) -> None:
     """Notes that an account is new, or not what it was."""
     session.flush()
-    record(session, policy.key("user", account.id), _user(account))
+    record(session, policy.key("user", account.id), user_entry(account))
 
 
 def last_recorded(session: Session) -> int:
@@ -49,7 +49,7 @@ def current_entries(session: Session) -> dict[str, Entry]:
     for role in session.scalars(select(Role)):
         entries[policy.key("role", role.id)] = _entry(role_entry(role))
     for account in session.scalars(select(Account)):
-        entries[policy.key("user", account.id)] = _entry(_user(account))
+        entries[policy.key("user", account.id)] = _entry(user_entry(account))
     live = select(Authorization).where(Authorization.revoked_at.is_(None), Authorization.expires_at > now)
     for authorization in session.scalars(live):
         shared = policy.Consent(tuple(authorization.sources))
@@ -95,7 +95,8 @@ def role_entry(row: Role) -> policy.Role:
     )
 
 
-def _user(row: Account) -> policy.User:
+def user_entry(row: Account) -> policy.User:
+    """What gateways hear of an account."""
     attributes = {**row.attributes, "email": row.email} if row.email else dict(row.attributes)
     return policy.User(
         id=row.id, roles=tuple(role.id for role in row.roles), attributes=attributes, disabled=row.disabled

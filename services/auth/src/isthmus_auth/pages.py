@@ -72,7 +72,7 @@ async def sign_in(
     email, then = form.get("email").strip().lower(), safe(form.get("next"))
     attempt = AuthEvent(event="sign_in", address=address_of(request), method="password")
     try:
-        account_id = await account_with(site, attempt, email, form.get("password"))
+        account_id = await account_with(site, attempt, email, form.get("password"), browser.devices)
     except Denied as denied:
         status, message = DENIALS[denied.outcome]
         listed = await asyncio.to_thread(_buttons, site, then)
@@ -135,7 +135,7 @@ def _buttons(site: Site, then: str) -> list[Button]:
 
 def _signed_in(site: Site, browser: Browser, account_id: str, attempt: AuthEvent, then: str) -> Redirect:
     with site.sessions.begin() as session:
-        return signed_in(session, site.origins, browser, session.get_one(Account, account_id), attempt, then)
+        return signed_in(session, site, browser, session.get_one(Account, account_id), attempt, then)
 
 
 def _sign_in_page(

@@ -16,12 +16,12 @@ from isthmus_auth.hashing import hash_password, random_id, random_secret
 from isthmus_auth.models import Account, Authorization, BrowserSession, Revocation, Role
 from isthmus_auth.signing import LONGEST_ACCESS
 
-SHORTEST_PASSWORD = 12
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 1000
 LONGEST_EMAIL = 320
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 Email = Annotated[str, Meta(min_length=3, max_length=LONGEST_EMAIL)]
-Password = Annotated[str, Meta(min_length=SHORTEST_PASSWORD, max_length=1000)]
+Password = Annotated[str, Meta(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
 Words = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=100)]
 Attributes = Annotated[
     dict[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Annotated[str, Meta(max_length=1000)]],
@@ -94,6 +94,7 @@ def create(session: Session, asked: NewPerson) -> MadePerson:
         id=f"u_{random_id()}",
         email=_free_email(session, asked.email),
         password_hash=hash_password(password),
+        must_change_password=True,
         is_admin=asked.is_admin,
         disabled=False,
         attributes=asked.attributes,
@@ -126,6 +127,7 @@ def change(session: Session, by: Account, person_id: str, asked: PersonChange) -
         account.disabled = asked.disabled
     if asked.password is not msgspec.UNSET:
         account.password_hash = hash_password(asked.password)
+        account.must_change_password = account.id != by.id
     if asked.password is not msgspec.UNSET or account.disabled:
         session.execute(delete(BrowserSession).where(BrowserSession.account_id == account.id))
     _check_administrators(session)

@@ -32,7 +32,7 @@ from isthmus_auth.site import Site
 
 logger = logging.getLogger("isthmus_auth")
 
-PATH = "/sign-in"
+PATH = "/sign-in/with"
 PUBLISHED_WITHIN = 1.0
 NOBODY = "You have signed in there, but that gives you no account here. Ask your administrator for one."
 
@@ -56,7 +56,7 @@ def as_json(listed: list[Button]) -> str:
     return json.dumps(msgspec.to_builtins(listed), separators=(",", ":"))
 
 
-@get("/sign-in/{name:str}")
+@get(PATH + "/{name:str}")
 async def begin(
     request: Request[Any, Any, Any], site: NamedDependency[Site], name: FromPath[str]
 ) -> Redirect | Template:
@@ -72,7 +72,7 @@ async def begin(
         return error_page("That provider cannot be reached at the moment. Try again in a minute.", 502)
 
 
-@get("/sign-in/{name:str}/callback")
+@get(PATH + "/{name:str}/callback")
 async def come_back(
     request: Request[Any, Any, Any], site: NamedDependency[Site], name: FromPath[str]
 ) -> Redirect | Template:
@@ -130,7 +130,7 @@ def _sign_in(
         if account is None:
             note(session, msgspec.structs.replace(attempt, outcome="denied"))
             return error_page(NOBODY, 403), 0
-        answer = signed_in(session, site.origins, browser, account, attempt, errand.then)
+        answer = signed_in(session, site, browser, account, attempt, errand.then)
         session.flush()
         return answer, last_recorded(session)
 

@@ -163,7 +163,7 @@ def _what(name: str) -> str:
 
 
 def _redirect_uri(name: str, origins: Origins) -> str:
-    return f"{origins.issuer}/sign-in/{name}/callback"
+    return f"{origins.issuer}/sign-in/with/{name}/callback"
 
 
 def _provider(row: Row, origins: Origins) -> Provider:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import bus, policy
 from isthmus_auth.audit import AuditTrail
-from isthmus_auth.audit_stream import AuditStream
+from isthmus_auth.audit_stream import AuditStream, ours
 from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.models import Outbox
 from isthmus_auth.outbox import Entry, current_entries
@@ -54,7 +54,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._progress = asyncio.Condition()
-        self._audit_stream = AuditStream()
+        self._audit_stream = AuditStream(ours(settings.audit_days, settings.audit_megabytes))
         self.audit = AuditTrail(sessions)
         self._client: Client | None = None
         self._published = 0

@@ -38,6 +38,7 @@ def _first_admin(session: Session, settings: AuthSettings, everything: Role) -> 
         id=f"u_{random_id()}",
         email=settings.admin_email.strip().lower(),
         password_hash=hash_password(password),
+        must_change_password=True,
         is_admin=True,
         roles=[everything],
     )

@@ -24,6 +24,10 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
     Empty: those that an administrator gave it."""
     allow_local_clients: bool = False
     """Whether clients may describe themselves at addresses of this machine and its network: for trials."""
+    audit_days: int = 90
+    """Days that the audit trail is kept."""
+    audit_megabytes: int = 1024
+    """Its size at most; the oldest events go first."""
     signing_key_days: int = 90
     """Days after which another key signs access tokens; 0: only when an administrator says so."""
     cli_secret: str = ""

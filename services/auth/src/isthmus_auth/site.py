@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus.origins import Origins
-from isthmus_auth.attempts import Attempts
+from isthmus_auth.attempts import Attempts, SignInAttempts
 from isthmus_auth.client_documents import Documents
 from isthmus_auth.client_keys import METHOD, ClientKeys, PrivateKeyJwt
 from isthmus_auth.clients import basic_credentials
@@ -34,9 +34,9 @@ class Site:
     client_keys: ClientKeys
     sealing: Sealing
     providers: Providers = field(default_factory=Providers)
-    attempts: Attempts = field(default_factory=Attempts)
+    attempts: SignInAttempts = field(default_factory=SignInAttempts)
     codes: Attempts = field(default_factory=Attempts)
-    """Codes of devices that were tried."""
+    """Codes of devices and authenticator apps that were tried."""
     registrations: Attempts = field(default_factory=lambda: Attempts(most=100, window=600))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""

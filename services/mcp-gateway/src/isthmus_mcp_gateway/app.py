@@ -23,7 +23,7 @@ from isthmus import bus, lifetime, policy, subjects
 from isthmus.errors import ConfigurationError
 from isthmus.origins import ENDPOINT_PATH, METADATA_PATH, Origins
 from isthmus.scopes import DEFAULT_SCOPES
-from isthmus_mcp_gateway import peers, sources_tool
+from isthmus_mcp_gateway import peers, redaction, sources_tool
 from isthmus_mcp_gateway.audit import Audit
 from isthmus_mcp_gateway.calls import Calls
 from isthmus_mcp_gateway.discovery import Discovery
@@ -66,6 +66,7 @@ class Gateway:
             call_timeout=settings.call_timeout,
             gateway_id=self.id,
             issuer=self.origins.issuer,
+            on_record=redaction.KEPT[settings.audit_arguments],
         )
         security = _transport_security(self.origins)
         server = self.endpoint.server()
@@ -84,6 +85,7 @@ class Gateway:
             lambda: self.policy.current,
             self.policy.arrived,
             lambda: self.discovery.catalog,
+            self.audit.refuse,
         )
         self.leaving = False
         """Load balancers are to look elsewhere."""

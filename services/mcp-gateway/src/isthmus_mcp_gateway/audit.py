@@ -1,8 +1,8 @@
-"""The audit trail: an event for every call that may write, published to JetStream in batches and in order.
+"""The audit trail: an event for every call, published to JetStream in batches and in order.
 
 An event waits here until the stream has acknowledged it. While the bus or the stream is away events gather, up to a
-bound; those beyond it are counted, and an event in their place tells how many they were. Those that came first are
-kept: they are the writes from before, while later calls find no bus to write over.
+bound; those beyond it are counted, and an event tells how many they were. Those that came first are kept: they are the
+writes from before, while later calls find no bus to write over. What only reads leaves half of the room to writes.
 """
 
 import asyncio
@@ -31,6 +31,10 @@ BATCH_BYTES = 1024 * 1024
 MOST = 10_000
 """Events that wait."""
 MOST_BYTES = 32 * 1024 * 1024
+TOGETHER = 1.0
+"""Seconds of refused requests that become one event."""
+ALIKE = 100
+"""Callers whose requests are told apart; of further ones only how many there were."""
 ACKNOWLEDGED_WITHIN = 2.0
 """Seconds until a batch is sent again; the stream knows it by its id."""
 AGAIN_AFTER = 0.25
@@ -56,18 +60,45 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     client: str
     service: str
     """The namespace of the MCP service."""
+    method: str = ""
+    """Of MCP; empty: `tools/call`."""
     tool: str
+    """The tool, prompt or resource."""
+    read_only: bool = False
+    arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """What the caller sent, as far as the settings want it on record."""
     source: str = ""
     """`<kind>.<source>`; empty if the call named none that there is for this caller."""
     outcome: str
     """What the caller was told: `ok`, `input_required`, `task`, `cancelled`, or a code of the error catalogue."""
     milliseconds: float
     """Since the call began."""
+    bytes: int = 0
+    """Of the answer."""
+    rows: int = 0
+    """In the answer, if it is a table."""
     written: tuple[Written, ...] = ()
     left_out: int = 0
     """Further writes, which did not fit."""
     late: bool = False
     """The worker told this after the caller had been answered: it completes the call's earlier event."""
+
+
+class RefusedEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="refused"):
+    """Requests of one second that came no further than the gate, all alike."""
+
+    time: str
+    """When the first of them was refused."""
+    gateway: str
+    status: int
+    """Of HTTP: 401, or 403 for a scope that is missing."""
+    service: str
+    principal: str = ""
+    client: str = ""
+    """Of the token, if it was valid."""
+    scope: str = ""
+    """The one that was missing."""
+    count: int
 
 
 class LostEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lost"):
@@ -89,6 +120,7 @@ class Audit:
         self._bytes = 0
         self._lost = 0
         self._lost_since = ""
+        self._refused: dict[tuple[int, str, str, str, str], tuple[str, int]] = {}
         self._some = asyncio.Event()
         self._many = asyncio.Event()
         """There is a full batch, or nothing to wait for any more."""
@@ -103,9 +135,36 @@ class Audit:
 
     def put(self, event: CallEvent) -> None:
         """One more event; never waits."""
-        line = msgspec.json.encode(event)
-        if self._lost or len(self._waiting) >= MOST or self._bytes + len(line) > MOST_BYTES:
-            self._lost_since = self._lost_since or event.time
+        self._put(msgspec.json.encode(event), event.time, MOST // 2 if event.read_only else MOST)
+
+    def refuse(self, status: int, service: str, principal: str = "", client: str = "", scope: str = "") -> None:
+        """One more request that was refused; those of a second that are alike become one event."""
+        key = (status, service, principal, client, scope)
+        if key not in self._refused and len(self._refused) >= ALIKE:
+            key = (status, service, "", "", "")
+        if not self._refused:
+            asyncio.get_running_loop().call_later(TOGETHER, self._tell_refused)
+        since, count = self._refused.get(key, (now(), 0))
+        self._refused[key] = (since, count + 1)
+
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, {}
+        for (status, service, principal, client, scope), (since, count) in refused.items():
+            event = RefusedEvent(
+                time=since,
+                gateway=self.gateway_id,
+                status=status,
+                service=service,
+                principal=principal,
+                client=client,
+                scope=scope,
+                count=count,
+            )
+            self._put(msgspec.json.encode(event), since, MOST // 2)
+
+    def _put(self, line: bytes, when: str, most: int) -> None:
+        if len(self._waiting) >= most or self._bytes + len(line) > MOST_BYTES:
+            self._lost_since = self._lost_since or when
             self._lost += 1
         else:
             self._add(line)
@@ -113,6 +172,7 @@ class Audit:
     async def close(self) -> None:
         """Returns when every event is acknowledged, or the time for it is over."""
         self._leaving = True
+        self._tell_refused()
         self._some.set()
         self._many.set()
         if self._publishing is not None:

@@ -27,6 +27,7 @@ from isthmus_mcp_gateway.listeners import FOLLOWED, Listeners
 from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.protocol_errors import is_modern, lacking, no_resource, protocol_error
 from isthmus_mcp_gateway.rates import Rates
+from isthmus_mcp_gateway.redaction import OnRecord, names
 from isthmus_mcp_gateway.relay import Called, Inputs, Relay, logged
 from isthmus_mcp_gateway.seal import Seal
 from isthmus_mcp_gateway.targets import Completing, Target
@@ -66,6 +67,7 @@ class Endpoint:
         call_timeout: float,
         gateway_id: str,
         issuer: str,
+        on_record: OnRecord = names,
     ) -> None:
         self.views = Views((sources_tool.TOOL,))
         self.listeners = Listeners()
@@ -74,6 +76,7 @@ class Endpoint:
         self._policy = policy
         self._audit = audit
         self._rates = Rates()
+        self._on_record = on_record
         self._relay = Relay(calls, policy, call_timeout)
         self.tasks = Tasks(self._relay, gateway_id, lambda context: self._view(context)[0])
 
@@ -174,12 +177,12 @@ class Endpoint:
     ) -> bytes:
         try:
             async with logged(claims, self._audit, self._admit) as called:
+                called.trace, called.arguments = trace_id(traceparent), self._on_record(arguments)
                 if name == sources_tool.NAME:
                     called.name, called.outcome = sources_tool.NAME, "ok"
                     return msgspec.json.encode(sources_tool.answer(arguments, view))
                 if (entry := self._discovery.catalog.tools.get(name)) is not None:
                     called.name, called.read_only = name, entry.definition.annotations.read_only_hint
-                    called.trace = "" if called.read_only else trace_id(traceparent)
                 return await call(targets.tool(view, name, arguments), called)
         except ClientCannot:
             raise

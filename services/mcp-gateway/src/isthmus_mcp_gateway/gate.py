@@ -46,6 +46,8 @@ class Gate:
     arrived: Callable[[Claims], Awaitable[None]]
     """Returns when the policy knows the caller, or could have."""
     catalog: Callable[[], Catalog]
+    refused: Callable[[int, str, str, str, str], None]
+    """Hears of a request that goes no further: status, service, principal, client and the scope that is missing."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The whole way of one request: service → token → scope → MCP."""
@@ -66,6 +68,8 @@ class Gate:
             error = {"error": "invalid_token"} if authorization else {}
             offered = " ".join(offered_scopes(self.catalog(), service))
             hint = {"scope": offered} if offered else {}
+            if authorization:
+                self.refused(401, service.namespace, "", "", "")
             await respond(send, 401, _challenge({**error, **hint, "resource_metadata": metadata}))
             return
         if scope["method"] == "POST":
@@ -80,6 +84,7 @@ class Gate:
                 await respond(send, 401, _challenge({"error": "invalid_token", "resource_metadata": metadata}))
                 return
             if (missing := self._missing_scope(body, claims)) and service.offers(missing):
+                self.refused(403, service.namespace, claims.sub, claims.client_id, missing)
                 wanted = " ".join(sorted({*claims.scope.split(), missing}))
                 challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}
                 await respond(send, 403, _challenge(challenge))

@@ -14,7 +14,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from isthmus import logs
 from isthmus.auditing import Report
 from isthmus.errors import IsthmusError, ToolError, WorkerFailed
-from isthmus.messages import ClientCan, LogLevel
+from isthmus.messages import ClientCan, LogLevel, Method
 from isthmus.results import ERROR_META
 from isthmus_mcp_gateway import audit, questions
 from isthmus_mcp_gateway.audit import Audit, CallEvent
@@ -41,6 +41,22 @@ class _Head(msgspec.Struct, rename="camel"):
     meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
 
 
+class _Table(msgspec.Struct):
+    rows: list[msgspec.Raw] = []
+
+
+class _Tabular(msgspec.Struct):
+    table: _Table = msgspec.field(name="structuredContent", default_factory=_Table)
+
+
+def _rows(reply: bytes) -> int:
+    """Rows of an answer that is a table; 0: it is none."""
+    try:
+        return len(msgspec.json.decode(reply, type=_Tabular).table.rows)
+    except msgspec.DecodeError:
+        return 0
+
+
 @dataclass(slots=True)
 class Called:
     """What log and audit trail say of one call: only names that are ours, nothing that the caller made up."""
@@ -50,8 +66,11 @@ class Called:
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     name: str = "unknown tool"
     source: str = ""
+    method: Method = "tools/call"
     read_only: bool = True
-    """What only reads is not put on record."""
+    arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    bytes: int = 0
+    rows: int = 0
     trace: str = ""
     outcome: str = "failed"
     written: list[Report] = field(default_factory=list[Report])
@@ -66,9 +85,10 @@ class Called:
             self.written.append(report)
 
     def write(self) -> None:
-        """The line in the log, and the event of a call that may have written; of a task both come twice."""
+        """The line in the log, and the event; of a task both come twice. Completions leave no event: clients ask for
+        them at every key that is pressed."""
         self.ended = self.outcome != "task"
-        if not self.read_only:
+        if self.method != "completion/complete":
             self._record(self.written)
             self.written = []
         claims = self.claims
@@ -93,10 +113,15 @@ class Called:
                 principal=claims.sub,
                 client=claims.client_id,
                 service=claims.service,
+                method="" if self.method == "tools/call" else self.method,
                 tool=self.name,
+                read_only=self.read_only,
+                arguments=self.arguments,
                 source=self.source,
                 outcome=self.outcome,
                 milliseconds=self.line.milliseconds,
+                bytes=self.bytes,
+                rows=self.rows,
                 written=tuple(written for report in reports for written in report.written),
                 left_out=sum(report.left_out for report in reports),
                 late=late,
@@ -114,8 +139,8 @@ class Inputs:
 
 @asynccontextmanager
 async def logged(claims: Claims, audit: Audit, admit: Callable[[Claims], None]) -> AsyncGenerator[Called]:
-    """One line of the log for one call, whatever comes of it; and an event, if it may have written. `admit` raises what
-    keeps the caller from calling at all."""
+    """One line of the log and one event for one call, whatever comes of it. `admit` raises what keeps the caller from
+    calling at all."""
     called = Called(claims, audit)
     token = logs.current_call.set(called.id)
     try:
@@ -179,6 +204,8 @@ class Relay:
     ) -> bytes:
         """One round: the worker's result in JSON, which may be questions. Raises CallError, or ToolError."""
         called.name, called.source = target.name, target.source_id
+        called.method, called.read_only = target.method, target.read_only
+        called.trace = called.trace or audit.trace_id(traceparent)
         policy, claims = self._policy.current, called.claims
         tool = target.name if target.method == "tools/call" else ""
         reply = await self._calls.make(
@@ -207,6 +234,7 @@ class Relay:
         except msgspec.DecodeError:
             logger.exception("%s answered with something that is no result", target.name)
             raise WorkerFailed from None
+        called.bytes, called.rows = len(reply), _rows(reply)
         if head.result_type == "input_required":
             questions.check(target.method, client, reply)
             called.outcome = "input_required"

@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import sys
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
 
+import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -26,7 +30,7 @@ AT_ONCE = 100
 WAIT = 5.0
 """Seconds for messages that must be there, and between two looks for new ones."""
 
-_SINCE = re.compile(r"([0-9]{1,6})([smhd])")
+_AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -36,28 +40,47 @@ class NoTrail(IsthmusError):
     code = "no_trail"
 
 
-def parse_since(text: str) -> timedelta:
-    """From `30m`, `12h` or `7d`. Raises ConfigurationError."""
-    if (found := _SINCE.fullmatch(text)) is None:
-        raise ConfigurationError(f"--since takes a time such as 30m, 12h or 7d, not {text!r}.")
+def parse_ago(option: str, text: str) -> timedelta | None:
+    """From `30m`, `12h` or `7d`; None: no such limit. Raises ConfigurationError."""
+    if not text:
+        return None
+    if (found := _AGO.fullmatch(text)) is None:
+        raise ConfigurationError(f"{option} takes a time such as 30m, 12h or 7d, not {text!r}.")
     return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
 
 
-def show(bus: BusSettings, since: timedelta | None, *, follow: bool) -> None:
-    """Prints the trail, and what comes to it until Ctrl-C. Raises BusUnreachable, or NoTrail."""
+def show(
+    bus: BusSettings, since: timedelta | None, until: timedelta | None, *, output: Path | None, follow: bool
+) -> None:
+    """Writes the trail to a file or the terminal, and what comes to it until Ctrl-C. Raises BusUnreachable, NoTrail, or
+    ConfigurationError if the file cannot be written."""
 
-    async def run() -> None:
-        async with connected(bus, USER) as client, contextlib.aclosing(read(client, since, follow=follow)) as lines:
+    async def run(to: TextIO) -> None:
+        async with (
+            connected(bus, USER) as client,
+            contextlib.aclosing(read(client, since, until, follow=follow)) as lines,
+        ):
             async for line in lines:
-                sys.stdout.write(line + "\n")
-                sys.stdout.flush()
+                to.write(line + "\n")
+                if follow:
+                    to.flush()
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run())
+        if output is None:
+            asyncio.run(run(sys.stdout))
+            return
+        try:
+            with open(output, "x", encoding="utf-8", opener=_private) as file:
+                asyncio.run(run(file))
+        except OSError as error:
+            raise ConfigurationError(f"--output: {error.strerror or error}: {output}") from None
 
 
-async def read(client: Client, since: timedelta | None, *, follow: bool) -> AsyncGenerator[str]:
+async def read(
+    client: Client, since: timedelta | None, until: timedelta | None = None, *, follow: bool
+) -> AsyncGenerator[str]:
     """The events as JSON, in order; with `follow` it never ends. Raises NoTrail."""
+    last = "" if until is None else (datetime.now(UTC) - until).isoformat(timespec="milliseconds")[:23]
     stream = client.jetstream()
     name = client.new_inbox().rpartition(".")[2]
     config = ConsumerConfig(
@@ -76,10 +99,27 @@ async def read(client: Client, since: timedelta | None, *, follow: bool) -> Asyn
     try:
         async for body in _bodies(stream, name, left, follow=follow):
             for line in body.split(b"\n"):  # and at nothing else that Unicode takes for the end of a line
-                yield line.decode()
+                if not last or _time(line) <= last:
+                    yield line.decode()
     finally:
         with contextlib.suppress(NatsError, TimeoutError):
             await stream.delete_consumer(STREAM, name)
+
+
+class _Timed(msgspec.Struct):
+    time: str = ""
+
+
+def _time(line: bytes) -> str:
+    """When an event was, as text that sorts: without the zone, which is UTC."""
+    try:
+        return msgspec.json.decode(line, type=_Timed).time[:23]
+    except msgspec.DecodeError:
+        return ""
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 async def _bodies(stream: JetStreamContext, name: str, left: int, *, follow: bool) -> AsyncGenerator[bytes]:
@@ -95,4 +135,4 @@ async def _bodies(stream: JetStreamContext, name: str, left: int, *, follow: boo
 
 
 if __name__ == "__main__":  # in a container with auth's settings, where there is no command line
-    show(read_settings(BusSettings), None, follow=False)
+    show(read_settings(BusSettings), None, None, output=None, follow=False)

@@ -195,12 +195,20 @@ def audit(
         ),
     ] = "",
     since: Annotated[str, typer.Option(help="Only what is not older, such as 30m, 12h or 7d.")] = "",
+    until: Annotated[str, typer.Option(help="Only what is older, such as 1d.")] = "",
+    output: Annotated[Path | None, typer.Option(help="A file to write, readable by you alone.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Goes on with what comes, until Ctrl-C.")] = False,
 ) -> None:
-    """Prints the audit trail: every call that may have written, a JSON object a line."""
+    """Prints the audit trail: sign-ins, consents and calls, a JSON object a line."""
     try:
         bus = status_report.bus_of(DataFolder(data_dir), nats_url, audit_trail.USER)
-        audit_trail.show(bus, audit_trail.parse_since(since) if since else None, follow=follow)
+        audit_trail.show(
+            bus,
+            audit_trail.parse_ago("--since", since),
+            audit_trail.parse_ago("--until", until),
+            output=output,
+            follow=follow,
+        )
     except IsthmusError as error:
         _fail(error)
 
