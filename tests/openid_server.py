@@ -29,7 +29,7 @@ class OpenIdServer:
     described: dict[str, Claims] = field(default_factory=dict[str, Claims])
     """What issuers say of themselves otherwise."""
     tokens: dict[str, str] = field(default_factory=dict[str, str])
-    """The ID tokens that issuers give."""
+    """The ID tokens that issuers give, by code or for every code."""
     visits: list[str] = field(default_factory=list[str])
     forms: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list[tuple[str, dict[str, list[str]]]])
     """The Authorization header and the form of each token request."""
@@ -56,7 +56,7 @@ class OpenIdServer:
         header = {"alg": "ES256", "kid": "one", **(header or {})}
         return jwt.encode(header, claims, key or self.key, algorithms=[header["alg"]])
 
-    def answer(self, path: str) -> tuple[int, dict[str, str], str]:
+    def answer(self, path: str, code: str = "") -> tuple[int, dict[str, str], str]:
         """What an honest provider says there."""
         _, name, *rest = path.split("/")
         issuer = self.issuer(name)
@@ -75,7 +75,8 @@ class OpenIdServer:
                 strange = {"kty": "AKP", "kid": "pq", "pub": "AQAB"}
                 body = {"keys": [encryption, strange, self.key.as_dict(private=False)]}
             case "token":
-                body = {"token_type": "Bearer", "access_token": "token-of-the-provider", "id_token": self.tokens[name]}
+                token = self.tokens.get(code) or self.tokens[name]
+                body = {"token_type": "Bearer", "access_token": "token-of-the-provider", "id_token": token}
             case _:
                 return 404, {}, ""
         return 200, JSON, json.dumps(body)
@@ -84,9 +85,9 @@ class OpenIdServer:
 @contextmanager
 def openid_server() -> Generator[OpenIdServer]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_GET(self, code: str = "") -> None:
             provider.visits.append(self.path)
-            answer = provider.answers.get(self.path) or provider.answer(self.path)
+            answer = provider.answers.get(self.path) or provider.answer(self.path, code)
             if callable(answer):
                 answer(self)
                 return
@@ -96,12 +97,12 @@ def openid_server() -> Generator[OpenIdServer]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write(body.encode("latin-1"))
 
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             provider.forms.append((self.headers.get("Authorization", ""), form))
-            self.do_GET()
+            self.do_GET(form["code"][0])
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Says nothing."""

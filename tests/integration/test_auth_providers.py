@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -400,6 +401,33 @@ def test_a_new_key_is_asked_for_once_a_minute(
         server.key = before
 
 
+def test_people_who_come_at_once_all_get_in(liar: Callable[..., Liar], server: OpenIdServer, auth: Auth) -> None:
+    at = liar()
+    people = [Liar(at.name, auth, server, Browser(auth)) for _ in range(4)]
+    begun = [one.begin() for one in people]
+
+    def come_back(number: int) -> int:
+        code = f"{at.name}-{number}"
+        server.tokens[code] = server.signed(server.claims(at.name, nonce=begun[number]["nonce"]))
+        return people[number].come_back(begun[number], code=code).status_code
+
+    def keys(handler: BaseHTTPRequestHandler) -> None:
+        """Not before all have their tokens."""
+        end = time.monotonic() + 2
+        while server.visits.count(f"/{at.name}/token") < 4 and time.monotonic() < end:
+            time.sleep(0.01)
+        _, headers, body = server.answer(f"/{at.name}/jwks")
+        handler.send_response(200)
+        handler.send_header("Content-Type", headers["Content-Type"])
+        handler.end_headers()
+        handler.wfile.write(body.encode())
+
+    server.answers[f"/{at.name}/jwks"] = keys
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(come_back, range(4))) == [303] * 4
+    assert server.visits.count(f"/{at.name}/jwks") == 1
+
+
 def test_what_the_userinfo_endpoint_says_counts_for_the_same_person_alone(
     liar: Callable[..., Liar], admin: Administrator, server: OpenIdServer
 ) -> None:
@@ -433,13 +461,14 @@ TRAPS: list[Any] = [
     (404, {}, ""),
     (200, {"Content-Type": "text/html"}, "<p>"),
     (200, JSON, "[" * 60_000),
+    (200, JSON, '{"issuer": "\xff"}'),
     (200, JSON, " " * (LARGEST + 1)),
     slowly,
 ]
 
 
 @pytest.mark.parametrize("where", [".well-known/openid-configuration", "token", "jwks"])
-@pytest.mark.parametrize("trap", TRAPS, ids=["moved", "gone", "page", "deep", "huge", "slow"])
+@pytest.mark.parametrize("trap", TRAPS, ids=["moved", "gone", "page", "deep", "garbled", "huge", "slow"])
 def test_a_trap_at_the_provider_is_left_alone(
     liar: Callable[..., Liar], server: OpenIdServer, monkeypatch: pytest.MonkeyPatch, where: str, trap: Any
 ) -> None:

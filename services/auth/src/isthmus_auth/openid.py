@@ -93,6 +93,8 @@ class _Known:
     until: float
     jwks: Jwks = field(default_factory=lambda: {"keys": []})
     jwks_at: float = float("-inf")
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while keys are asked for, because whoever comes meanwhile needs them, too."""
 
 
 class Providers:
@@ -163,11 +165,12 @@ class Providers:
 
     async def _find_key(self, party: Party, known: _Known, id_token: str) -> None:
         """Asks for the provider's keys if they are old, or if the one that is named is missing."""
-        age = time.monotonic() - known.jwks_at
-        if age < AGAIN_AFTER or (age < KEPT and names_key(known.jwks, id_token)):
-            return
-        known.jwks_at = time.monotonic()
-        known.jwks = usable((await self._fetch(party, known.metadata.jwks_uri)).body)
+        async with known.asking:
+            age = time.monotonic() - known.jwks_at
+            if age < AGAIN_AFTER or (age < KEPT and names_key(known.jwks, id_token)):
+                return
+            known.jwks_at = time.monotonic()
+            known.jwks = usable((await self._fetch(party, known.metadata.jwks_uri)).body)
 
     async def _exchange(self, party: Party, metadata: Metadata, code: str, verifier: str) -> Tokens:
         """Core 1.0, section 3.1.3.1."""
@@ -187,7 +190,7 @@ class Providers:
         answer = await self._fetch(party, url, headers=headers, form=body)
         try:
             return msgspec.json.decode(answer.body, type=Tokens)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise Distrusted("the token endpoint's answer holds no ID token") from None
 
     async def _user_info(self, party: Party, metadata: Metadata, token: str, subject: str) -> Claims:
@@ -197,7 +200,7 @@ class Providers:
         )
         try:
             claims = msgspec.json.decode(answer.body, type=Claims)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise Distrusted("the userinfo endpoint's answer is no object") from None
         if claims.get("sub") != subject:
             raise Distrusted("the userinfo endpoint speaks of somebody else")
@@ -217,7 +220,7 @@ def described(body: bytes, issuer: str) -> Metadata:
     """What a discovery document says, if it is the issuer's and names nothing but web addresses. Raises Unfetchable."""
     try:
         metadata = msgspec.json.decode(body, type=Metadata)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise Unfetchable("it does not describe a provider") from None
     if metadata.issuer != issuer:
         raise Unfetchable("it describes another issuer")
@@ -233,7 +236,7 @@ def usable(body: bytes) -> Jwks:
     """Those public keys of a JWK set that can be used here; others may stand beside them. Raises Unfetchable."""
     try:
         found = msgspec.json.decode(body, type=_Set).keys[:MOST_KEYS]
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise Unfetchable("its keys are no JWK set") from None
     keys: list[dict[str, Any]] = []
     for key in found:

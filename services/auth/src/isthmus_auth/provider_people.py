@@ -86,7 +86,7 @@ def _apply(session: Session, provider: Provider, link: ProviderLink, claims: Cla
     attributes = {name: value for name, value in account.attributes.items() if name not in provider.attributes}
     for name, claim in provider.attributes.items():
         said = values(claims, claim)
-        if len(said) == 1 and len(said[0]) <= LONGEST_ATTRIBUTE:
+        if len(said) == 1 and len(said[0]) <= LONGEST_ATTRIBUTE and said[0].isprintable():
             attributes[name] = said[0]
     account.attributes = attributes
     outbox.record_account(session, account)

@@ -115,8 +115,8 @@ def _take(site: Site, name: str, tie: Tie, state: str) -> tuple[Party, Errand, s
     """Whom the answer is from, what it is for, and which claims are needed. The state is void."""
     with site.sessions.begin() as session:
         errand = pending.take(session, state, "provider")
-        row = session.get(Provider, name)
-        if errand and row and errand.name == name and errand.is_of(tie):
+        row = session.get(Provider, errand.name) if errand else None
+        if errand and row and row.name == name and errand.is_of(tie):
             return party(row, site.origins, site.sealing), errand, wanted(row)
     raise Refusal(400, TOO_LATE)
 
@@ -126,7 +126,9 @@ def _sign_in(
 ) -> tuple[Redirect | Template, int]:
     """The answer, and the last change of policy that goes with it; 0: none."""
     with site.sessions.begin() as session:
-        account = account_of(session, row_of(session, errand.name), claims)
+        # One at a time, so that nobody who comes twice at once gets two accounts.
+        provider = session.get(Provider, errand.name, with_for_update=True)
+        account = account_of(session, provider, claims) if provider else None
         if account is None:
             note(session, msgspec.structs.replace(attempt, outcome="denied"))
             return error_page(NOBODY, 403), 0

@@ -96,7 +96,7 @@ def put(session: Session, origins: Origins, sealing: Sealing, name: str, asked: 
     if "?" in asked.issuer:
         raise Refusal(400, "issuer must not have a query.")
     roles_of(session, list({role for rule in asked.roles for role in rule.roles}))
-    row = session.get(Row, name)
+    row = _row(session, name)
     same = row is not None and (row.issuer, row.client_id) == (asked.issuer, asked.client_id)
     if asked.client_secret is msgspec.UNSET and not same:
         raise Refusal(400, "Send the client_secret that belongs to this issuer and client_id; empty if there is none.")
@@ -129,7 +129,7 @@ def remove(session: Session, name: str) -> None:
 
 def row_of(session: Session, name: str) -> Row:
     """Raises Refusal."""
-    row = session.get(Row, name)
+    row = _row(session, name)
     if row is None:
         raise Refusal(404, "There is no provider of that name.")
     return row
@@ -146,6 +146,10 @@ def party(row: Row, origins: Origins, sealing: Sealing) -> Party:
         local=row.allow_private_addresses,
         redirect_uri=_redirect_uri(row.name, origins),
     )
+
+
+def _row(session: Session, name: str) -> Row | None:
+    return None if "\0" in name else session.get(Row, name)
 
 
 def _new(session: Session, name: str) -> Row:
