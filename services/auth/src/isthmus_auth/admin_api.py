@@ -16,7 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from sqlalchemy.orm import Session
 
-from isthmus_auth import api_keys, client_accounts, mcp_services, people, roles, view_as
+from isthmus_auth import api_keys, client_accounts, mcp_services, people, providers, roles, view_as
 from isthmus_auth.answers import Refusal
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import Browser, account_of, address_of
@@ -341,6 +341,41 @@ async def delete_api_key(request: Asking, site: NamedDependency[Site], key_id: F
     await _change(request, site, "delete", lambda _: f"key {key_id[:64]}", lambda s, _: api_keys.remove(s, key_id))
 
 
+@get("/providers")
+async def list_providers(request: Asking, site: NamedDependency[Site]) -> list[providers.Provider]:
+    """The OpenID Connect providers that people may sign in with."""
+    return await _read(request, site, lambda s, _: providers.find(s, site.origins))
+
+
+@get("/providers/{name:str}")
+async def get_provider(request: Asking, site: NamedDependency[Site], name: FromPath[str]) -> providers.Provider:
+    """One provider."""
+    return await _read(request, site, lambda s, _: providers.get(s, site.origins, name))
+
+
+@put("/providers/{name:str}")
+async def put_provider(
+    request: Asking,
+    site: NamedDependency[Site],
+    name: FromPath[str],
+    data: Annotated[providers.NewProvider, Body()],
+) -> providers.Provider:
+    """Makes a provider, or changes it."""
+    return await _change(
+        request,
+        site,
+        "update",
+        lambda made: f"provider {made.name}",
+        lambda s, _: providers.put(s, site.origins, site.sealing, name, data),
+    )
+
+
+@delete("/providers/{name:str}")
+async def delete_provider(request: Asking, site: NamedDependency[Site], name: FromPath[str]) -> None:
+    """Deletes a provider; the roles that it gave go with it, the accounts stay."""
+    await _change(request, site, "delete", lambda _: f"provider {name[:32]}", lambda s, _: providers.remove(s, name))
+
+
 @get("/view")
 async def view_as_account(
     request: Asking, site: NamedDependency[Site], account_id: FromQuery[str], namespace: FromQuery[str] = ""
@@ -428,6 +463,7 @@ ROUTES = Router(
         me, list_people, create_person, get_person, change_person, delete_person, list_roles, get_role, put_role,
         delete_role, list_services, create_service, get_service, change_service, rotate_secret, delete_service,
         list_clients, create_client, get_client, change_client, delete_client, rotate_client_secret,
+        list_providers, get_provider, put_provider, delete_provider,
         view_as_account, explain, list_api_keys, create_api_key, delete_api_key, list_keys, add_key, delete_key,
     ],
 )  # fmt: skip

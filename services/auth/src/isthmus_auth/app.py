@@ -32,6 +32,7 @@ from isthmus_auth import (
     keys,
     login_pages,
     pages,
+    provider_sign_in,
     second_steps,
     tokens,
 )
@@ -87,6 +88,8 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             second_steps.take_step,
             login_pages.take_password,
             login_pages.go_on,
+            provider_sign_in.begin,
+            provider_sign_in.come_back,
             pages.admin,
             consent.show_consent,
             consent.decide,

@@ -9,13 +9,15 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import httpcore2
 from httpcore2 import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
+
+from isthmus_auth.parameters import FORM
 
 LARGEST = 64 * 1024
 """Bytes of a document."""
@@ -45,11 +47,16 @@ class Fetched:
     """Seconds that it is good for, as its server says (RFC 9111, section 5.2.2.1); 0: it must not be kept."""
 
 
-async def fetch(url: str, *, local: bool = False) -> Fetched:
-    """Fetches a JSON document. Raises Unfetchable. `local` lets it be on this machine or in its network."""
+async def fetch(
+    url: str, *, local: bool = False, headers: Mapping[str, str] | None = None, form: str | None = None
+) -> Fetched:
+    """Fetches a JSON document, or the answer to a form. Raises Unfetchable.
+
+    `local` lets it be on this machine or in its network.
+    """
     try:
         async with asyncio.timeout(SECONDS):
-            return await _fetch(url, local=local)
+            return await _fetch(url, local, headers or {}, form)
     except TimeoutError:
         raise Unfetchable("it did not answer in time") from None
     except ssl.SSLError:
@@ -62,15 +69,18 @@ async def fetch(url: str, *, local: bool = False) -> Fetched:
 
 def is_public(address: Address) -> bool:
     """Whether it is a unicast address of the public internet, whatever it is wrapped in."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address.teredo is not None or address.is_site_local:
-            return False
+    inner = _unwrapped(address)
+    if inner is not address:
+        return is_public(inner)
+    if isinstance(address, ipaddress.IPv6Address) and (address.teredo is not None or address.is_site_local):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def is_host(address: Address) -> bool:
+    """Whether it can be a server on this machine or in its network: not one that a cloud keeps its secrets at."""
+    inner = _unwrapped(address)
+    return not (inner.is_link_local or inner.is_multicast or inner.is_unspecified)
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -96,26 +106,40 @@ class _Public(AsyncNetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
         addresses = await resolve(host, port)
-        if not addresses or not (self._local or all(map(is_public, addresses))):
+        if not addresses or not all(map(is_host if self._local else is_public, addresses)):
             raise Unfetchable("its address is not one of the public internet")
         return await self._inner.connect_tcp(str(addresses[0]), port, timeout, local_address, socket_options)
 
 
-async def _fetch(url: str, *, local: bool) -> Fetched:
+def _unwrapped(address: Address) -> Address:
+    """The IPv4 address that is in one of IPv6, or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is None and address in _NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner or address
+
+
+async def _fetch(url: str, local: bool, more: Mapping[str, str], form: str | None) -> Fetched:
     pool = httpcore2.AsyncConnectionPool(max_connections=1, retries=0, network_backend=_Public(local=local))
-    async with pool, pool.stream("GET", url, headers=_HEADERS) as response:
+    sent = [*_HEADERS, *((name.encode(), value.encode()) for name, value in more.items())]
+    if form is not None:
+        sent.append((b"content-type", FORM.encode()))
+    method, body = ("GET", None) if form is None else ("POST", form.encode())
+    async with pool, pool.stream(method, url, headers=sent, content=body) as response:
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
         if response.status != 200:
             raise Unfetchable(f"it answered with status {response.status}")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Unfetchable("it is not JSON")
-        body = bytearray()
+        received = bytearray()
         async for piece in response.aiter_stream():
-            body += piece
-            if len(body) > LARGEST:
+            received += piece
+            if len(received) > LARGEST:
                 raise Unfetchable("it is too large")
-        return Fetched(bytes(body), _max_age(headers.get("cache-control", "")))
+        return Fetched(bytes(received), _max_age(headers.get("cache-control", "")))
 
 
 def _max_age(control: str) -> int | None:

@@ -24,7 +24,8 @@ from isthmus_auth.browser import Browser, address_of
 from isthmus_auth.hashing import digest
 from isthmus_auth.models import Account, Client, Service
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.pending import Errand, Tie
+from isthmus_auth.pending import TOO_LATE, Errand, Tie
+from isthmus_auth.provider_sign_in import as_json, buttons
 from isthmus_auth.requested import InvalidTargetError, find_resource
 from isthmus_auth.sign_ins import Denied, account_with, signed_in
 from isthmus_auth.site import Site
@@ -32,7 +33,6 @@ from isthmus_auth.site import Site
 LOGIN = "/login"
 CONTINUE = "/authorize/continue"
 ERRORS = {"wrong": "wrong_credentials", "too_many": "too_many_attempts"}
-TOO_LATE = "This sign-in did not begin in this browser, or it took too long. Go back to your app, and connect again."
 
 
 def page_for(session: Session, site: Site, request: Request[Any, Any, Any], then: str) -> Redirect | None:
@@ -112,7 +112,7 @@ def _page(session: Session, site: Site, service: Service, errand: Errand, addres
         "client_id": asked.get("client_id"),
         "redirect_uri": site.origins.issuer + CONTINUE,
         "service": service.namespace,
-        "oauth_services": "[]",
+        "oauth_services": as_json(buttons(session, {"state": state}, site.origins.issuer)),
         "error": error,
     }
     return add_params_to_uri(service.login_url, [pair for pair in parameters.items() if pair[1]])

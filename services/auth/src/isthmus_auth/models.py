@@ -340,6 +340,42 @@ class SignIn(Base):
     expires_at: Mapped[int] = mapped_column(index=True)
 
 
+class Provider(Base):
+    """An OpenID Connect provider that people may sign in with."""
+
+    __tablename__ = "providers"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    label: Mapped[str]
+    issuer: Mapped[str]
+    client_id: Mapped[str]
+    client_secret: Mapped[bytes | None]
+    """Sealed, because the provider wants it as it is; None: there is none."""
+    scopes: Mapped[list[str]]
+    roles: Mapped[list[dict[str, Any]]]
+    """`isthmus_auth.providers.RoleRule`, as JSON."""
+    attributes: Mapped[dict[str, str]]
+    email_domains: Mapped[list[str]]
+    allow_private_addresses: Mapped[bool]
+    create_people: Mapped[bool]
+    link_by_email: Mapped[bool]
+
+
+class ProviderLink(Base):
+    """Whose account somebody at a provider has."""
+
+    __tablename__ = "provider_links"
+
+    provider: Mapped[str] = mapped_column(
+        String(32), ForeignKey("providers.name", ondelete="CASCADE"), primary_key=True
+    )
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(255), ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    roles: Mapped[list[str]]
+    """Those that the account has by this provider's word alone."""
+    account: Mapped[Account] = relationship()
+
+
 class Revocation(Base):
     """Tokens issued before a time are void, for as long as one of them could still be valid."""
 

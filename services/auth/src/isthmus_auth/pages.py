@@ -25,6 +25,7 @@ from isthmus_auth.headers import SCRIPTED
 from isthmus_auth.login_pages import page_for
 from isthmus_auth.models import Account, Service
 from isthmus_auth.parameters import Parameters
+from isthmus_auth.provider_sign_in import Button, buttons
 from isthmus_auth.sign_ins import ADMIN, Denied, account_with, safe, signed_in
 from isthmus_auth.site import Site
 
@@ -76,7 +77,8 @@ async def sign_in(
         account_id = await account_with(site, attempt, email, form.get("password"), browser.devices)
     except Denied as denied:
         status, message = DENIALS[denied.outcome]
-        return _sign_in_page(browser, site, then, email=email, message=message, status=status)
+        listed = await asyncio.to_thread(_buttons, site, then)
+        return _sign_in_page(browser, site, then, listed, email=email, message=message, status=status)
     return await asyncio.to_thread(_signed_in, site, browser, account_id, attempt, then)
 
 
@@ -134,8 +136,14 @@ def _show_sign_in(site: Site, request: Request[Any, Any, Any]) -> Template | Red
     with site.sessions.begin() as session:
         if (elsewhere := page_for(session, site, request, then)) is not None:
             return elsewhere
+        listed = buttons(session, {"next": then})
     hint = Parameters.parse(then.partition("?")[2].encode()).get("login_hint")[:LONGEST_EMAIL]
-    return _sign_in_page(Browser.of(request, site.origins), site, then, email=hint)
+    return _sign_in_page(Browser.of(request, site.origins), site, then, listed, email=hint)
+
+
+def _buttons(site: Site, then: str) -> list[Button]:
+    with site.sessions.begin() as session:
+        return buttons(session, {"next": then})
 
 
 def _signed_in(site: Site, browser: Browser, account_id: str, attempt: AuthEvent, then: str) -> Redirect:
@@ -151,12 +159,21 @@ def _with_passkey(site: Site, browser: Browser, form: Parameters, attempt: AuthE
             account = passkeys.verified(session, site.sealing, site.origins, browser, answer)
         except Refusal as refusal:
             note(session, msgspec.structs.replace(attempt, outcome="wrong"))
-            return _sign_in_page(browser, site, then, message=str(refusal.detail), status=refusal.status_code)
+            listed = buttons(session, {"next": then})
+            message, status = str(refusal.detail), refusal.status_code
+            return _sign_in_page(browser, site, then, listed, message=message, status=status)
         return signed_in(session, site, browser, account, attempt, then)
 
 
 def _sign_in_page(
-    browser: Browser, site: Site, then: str, *, email: str = "", message: str = "", status: int = 200
+    browser: Browser,
+    site: Site,
+    then: str,
+    listed: list[Button],
+    *,
+    email: str = "",
+    message: str = "",
+    status: int = 200,
 ) -> Template:
     passkey = passkeys.to_sign_in(site.sealing, site.origins, browser)
     context = {
@@ -165,6 +182,7 @@ def _sign_in_page(
         "email": email,
         "message": message,
         "passkey": passkey,
+        "providers": listed,
     }
     cookies = [session_cookie(site.origins, browser.id)]
     return Template("sign_in.html", context=context, cookies=cookies, status_code=status, headers=SCRIPTED)

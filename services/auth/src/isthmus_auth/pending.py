@@ -17,6 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from isthmus.origins import Origins
+from isthmus_auth.browser import cookie_name
 from isthmus_auth.hashing import digest, random_secret
 from isthmus_auth.models import SignIn
 
@@ -26,6 +27,8 @@ MOST = 50
 """Sign-ins of one address that are under way; the oldest go first."""
 
 Step = Literal["page", "ticket", "provider"]
+
+TOO_LATE = "This sign-in did not begin in this browser, or it took too long. Go back, and begin again."
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -38,13 +41,13 @@ class Tie(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, request: Request[Any, Any, Any], origins: Origins) -> "Tie":
         """The browser's; one without gets a new one. Two tabs share it."""
-        sent = request.cookies.get(_name(origins), "")
+        sent = request.cookies.get(cookie_name(origins, "sign_in"), "")
         return cls(sent if _SECRET.fullmatch(sent) else random_secret())
 
     def cookie(self, origins: Origins) -> Cookie:
         """Lax: it does not come with a form of another site, and comes with the page that follows it."""
         return Cookie(
-            key=_name(origins),
+            key=cookie_name(origins, "sign_in"),
             value=self.value,
             path="/",
             max_age=LIFETIME,
@@ -102,7 +105,3 @@ def take(session: Session, secret: str, step: Step) -> Errand | None:
     if errand is not None:
         session.execute(delete(SignIn).where(SignIn.secret_hash == digest(secret)))
     return errand
-
-
-def _name(origins: Origins) -> str:
-    return "__Host-isthmus_sign_in" if origins.issuer.startswith("https://") else "isthmus_sign_in"

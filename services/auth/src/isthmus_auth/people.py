@@ -17,9 +17,10 @@ from isthmus_auth.models import Account, Authorization, BrowserSession, Revocati
 from isthmus_auth.signing import LONGEST_ACCESS
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 1000
+LONGEST_EMAIL = 320
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
-Email = Annotated[str, Meta(min_length=3, max_length=320)]
+Email = Annotated[str, Meta(min_length=3, max_length=LONGEST_EMAIL)]
 Password = Annotated[str, Meta(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
 Words = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=100)]
 Attributes = Annotated[
@@ -172,10 +173,16 @@ def _person(account: Account) -> Person:
     )
 
 
-def _free_email(session: Session, asked: str) -> str:
+def clean_email(asked: str) -> str:
+    """An e-mail address as it is stored. Raises Refusal."""
     email = asked.strip().lower()
-    if not _EMAIL.fullmatch(email) or not email.isprintable():
+    if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email) or not email.isprintable():
         raise Refusal(400, "That is no e-mail address.")
+    return email
+
+
+def _free_email(session: Session, asked: str) -> str:
+    email = clean_email(asked)
     if session.scalar(select(Account.id).where(Account.email == email)) is not None:
         raise Refusal(409, "Somebody has that e-mail address already.")
     return email

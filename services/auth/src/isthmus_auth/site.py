@@ -13,6 +13,7 @@ from isthmus_auth.clients import basic_credentials
 from isthmus_auth.device_flow import DeviceGrant
 from isthmus_auth.exchange import ExchangeGrant
 from isthmus_auth.flows import CodeGrant, OwnGrant, RefreshGrant, Requirements
+from isthmus_auth.openid import Providers
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.sealing import Sealing
 from isthmus_auth.server import IsthmusServer
@@ -32,6 +33,7 @@ class Site:
     documents: Documents
     client_keys: ClientKeys
     sealing: Sealing
+    providers: Providers = field(default_factory=Providers)
     attempts: SignInAttempts = field(default_factory=SignInAttempts)
     codes: Attempts = field(default_factory=Attempts)
     """Codes of devices and authenticator apps that were tried."""
