@@ -38,6 +38,7 @@ def test_the_metadata_says_what_clients_look_for(auth: Auth) -> None:
         "client_credentials",
         "urn:ietf:params:oauth:grant-type:device_code",
         "urn:ietf:params:oauth:grant-type:token-exchange",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
     ]
     assert sorted(said["token_endpoint_auth_methods_supported"]) == [
         "client_secret_basic",

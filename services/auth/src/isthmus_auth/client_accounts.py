@@ -30,6 +30,7 @@ Grants = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(min_length=1
 Method = Literal["secret", "private_key_jwt", "none"]
 
 OWN = "client_credentials"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +104,7 @@ def get(session: Session, client_id: str) -> ClientInfo:
 def create(session: Session, asked: NewClient) -> ClientSecret:
     """Sets a client up. Raises Refusal."""
     _check(asked.grant_types, asked.redirect_uris)
-    if asked.method == "none" and {OWN, EXCHANGE} & {*asked.grant_types}:
+    if asked.method == "none" and {OWN, EXCHANGE, JWT_BEARER} & {*asked.grant_types}:
         raise Refusal(400, "A client that proves nothing of itself acts for people alone, by code or device.")
     if asked.namespace is not None and session.get(Service, asked.namespace) is None:
         raise Refusal(400, "There is no MCP service of that namespace.")
@@ -149,7 +150,7 @@ def change(session: Session, client_id: str, asked: ClientChange) -> ClientInfo:
         client.redirect_uris = list(dict.fromkeys(asked.redirect_uris))
     if asked.grant_types is not msgspec.UNSET:
         _check(asked.grant_types, [])
-        if client.public and {OWN, EXCHANGE} & {*asked.grant_types}:
+        if client.public and {OWN, EXCHANGE, JWT_BEARER} & {*asked.grant_types}:
             raise Refusal(400, "A client that proves nothing of itself acts for people alone, by code or device.")
         client.grant_types = asked.grant_types
     account = session.get(Account, client_id)
@@ -251,7 +252,7 @@ def _keys(asked: NewClient) -> Jwks | None:
 
 
 def _check(grant_types: list[str], redirect_uris: list[str]) -> None:
-    known = [*GRANT_TYPES, EXCHANGE]
+    known = [*GRANT_TYPES, EXCHANGE, JWT_BEARER]
     if strange := [kind for kind in grant_types if kind not in known]:
         raise Refusal(400, f"There is no grant type {strange[0]!r}; there are {', '.join(known)}.")
     if problems := [said for uri in redirect_uris if (said := problem(uri))]:

@@ -20,11 +20,12 @@ from isthmus_auth.client_keys import ALGORITHMS, client_of
 from isthmus_auth.clients import GRANT_TYPES, Registered
 from isthmus_auth.clients import register as register_client
 from isthmus_auth.exchange import EXCHANGE
+from isthmus_auth.id_jag import JWT_BEARER, AssertionGrant, issuer_keys
 from isthmus_auth.models import Client, Service
 from isthmus_auth.outbox import last_recorded
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.requested import OFFLINE
-from isthmus_auth.server import AUTH_METHODS, CONFIDENTIAL_METHODS, Answer, ProtocolRequest
+from isthmus_auth.server import AUTH_METHODS, CONFIDENTIAL_METHODS, Answer, IssuerKeys, ProtocolRequest
 from isthmus_auth.site import Site
 
 PUBLISHED_WITHIN = 1.0
@@ -49,7 +50,8 @@ async def token(
 ) -> Response[bytes]:
     """The token endpoint (RFC 6749, section 3.2)."""
     protocol = await authenticating(request, site, form)
-    answer, change = await asyncio.to_thread(_token, site, protocol, address_of(request))
+    known = await issuer_keys(site, form)
+    answer, change = await asyncio.to_thread(_token, site, protocol, known, address_of(request))
     if change:
         await site.publisher.wait_for(change, PUBLISHED_WITHIN)
     return json_answer(answer)
@@ -95,11 +97,12 @@ def metadata(site: NamedDependency[Site]) -> Response[dict[str, object]]:
         "scopes_supported": [*SCOPES, OFFLINE],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": [*GRANT_TYPES, EXCHANGE],
+        "grant_types_supported": [*GRANT_TYPES, EXCHANGE, JWT_BEARER],
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": True,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
@@ -147,10 +150,13 @@ def readyz(site: NamedDependency[Site]) -> Response[str]:
     return Response("ok\n", media_type=MediaType.TEXT)
 
 
-def _token(site: Site, protocol: ProtocolRequest, address: str) -> tuple[Answer, int]:
+def _token(site: Site, protocol: ProtocolRequest, known: IssuerKeys | None, address: str) -> tuple[Answer, int]:
     """The answer, and the last change of policy that goes with it."""
     with site.sessions.begin() as session:
-        answer = site.server(session).answer_token(protocol)
+        server = site.server(session)
+        server.issuer_keys = known
+        server.register_grant(AssertionGrant)
+        answer = server.answer_token(protocol)
         if (event := _event(site, protocol, answer, address)) is not None:
             note(session, event)
         session.flush()

@@ -357,6 +357,8 @@ class Provider(Base):
     attributes: Mapped[dict[str, str]]
     email_domains: Mapped[list[str]]
     allow_private_addresses: Mapped[bool]
+    allow_assertions: Mapped[bool] = mapped_column(default=False)
+    """Whether its assertions count (enterprise-managed authorization)."""
     create_people: Mapped[bool]
     link_by_email: Mapped[bool]
 

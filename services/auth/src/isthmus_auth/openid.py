@@ -144,6 +144,12 @@ class Providers:
             return {**await self._user_info(party, known.metadata, tokens.access_token, claims["sub"]), **claims}
         return claims
 
+    async def keys(self, party: Party, token: str) -> Jwks:
+        """The provider's public keys, as they are good for this token. Raises Unfetchable."""
+        known = await self._discovered(party)
+        await self._find_key(party, known, token)
+        return known.jwks
+
     async def _discovered(self, party: Party) -> _Known:
         key, now = (party.issuer, party.local), time.monotonic()
         known = self._known.get(key)

@@ -53,6 +53,8 @@ class NewProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Which claim becomes which attribute; set anew at each sign-in."""
     allow_private_addresses: bool = False
     """Whether it may be on this machine or in its network."""
+    allow_assertions: bool = False
+    """Whether it may say for people what a client may do for them, without their being asked (ID-JAG)."""
     create_people: bool = False
     """Whether somebody who has no account gets one."""
     link_by_email: bool = False
@@ -72,6 +74,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     roles: list[RoleRule]
     attributes: dict[str, str]
     allow_private_addresses: bool
+    allow_assertions: bool
     create_people: bool
     link_by_email: bool
     email_domains: list[str]
@@ -110,6 +113,7 @@ def put(session: Session, origins: Origins, sealing: Sealing, name: str, asked: 
     row.scopes, row.attributes, row.email_domains = asked.scopes, asked.attributes, asked.email_domains
     row.roles = msgspec.to_builtins(asked.roles)
     row.allow_private_addresses = asked.allow_private_addresses
+    row.allow_assertions = asked.allow_assertions
     row.create_people, row.link_by_email = asked.create_people, asked.link_by_email
     session.add(row)
     session.flush()
@@ -180,6 +184,7 @@ def _provider(row: Row, origins: Origins) -> Provider:
         roles=msgspec.convert(row.roles, list[RoleRule]),
         attributes=row.attributes,
         allow_private_addresses=row.allow_private_addresses,
+        allow_assertions=row.allow_assertions,
         create_people=row.create_people,
         link_by_email=row.link_by_email,
         email_domains=row.email_domains,

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2 import OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749 import AuthorizationServer, BaseGrant, ClientMixin, InvalidClientError
@@ -39,6 +40,13 @@ class Answer:
         return self.headers.get("Location", "")
 
 
+class IssuerKeys(msgspec.Struct, frozen=True):
+    """Who a request's assertion says it is of, if that is trusted here, and their public keys."""
+
+    issuer: str
+    jwks: Mapping[str, object]
+
+
 class WrongClientError(InvalidClientError):
     """The one answer to every client that fails to authenticate (RFC 6749, section 5.2)."""
 
@@ -71,6 +79,7 @@ class IsthmusServer(AuthorizationServer):
         self.session = session
         self.origins = origins
         self._keys = keys
+        self.issuer_keys: IssuerKeys | None = None
 
     def claims(self, token: str) -> Claims | None:
         """What an access token of ours says that has not expired; None: it is none."""
