@@ -10,9 +10,9 @@ import httpx2
 
 
 class Form(HTMLParser):
-    """The one form of a page, as a browser without JavaScript sees it."""
+    """A form of a page, as a browser without JavaScript sees it: the first one, or the one that does `action`."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html: str, action: str = "") -> None:
         super().__init__()
         self.action = ""
         self.fields: dict[str, str] = {}
@@ -21,14 +21,19 @@ class Form(HTMLParser):
         self.offered: list[tuple[str, str]] = []
         """All of them."""
         self.buttons: list[tuple[str, str]] = []
+        self._wanted = action
+        self._inside = False
+        self._found = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            assert not self.action, "a page has one form"
-            self.action = given["action"]
-        elif tag == "input" and given.get("type") == "checkbox":
+        if tag == "form" and not self._found and "hidden" not in given:
+            self._begin()
+            self.action, self._inside = given["action"], True
+        if not self._inside:
+            return
+        if tag == "input" and given.get("type") in ("checkbox", "radio"):
             self.offered.append((given["name"], given["value"]))
             if "checked" in given:
                 self.boxes.append((given["name"], given["value"]))
@@ -36,6 +41,14 @@ class Form(HTMLParser):
             self.fields[given["name"]] = given.get("value", "")
         elif tag == "button" and "name" in given:
             self.buttons.append((given["name"], given["value"]))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form" and self._inside:
+            self._inside = False
+            self._found = not self._wanted or ("action", self._wanted) in self.buttons
+
+    def _begin(self) -> None:
+        self.fields, self.boxes, self.offered, self.buttons = {}, [], [], []
 
 
 class Browser:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from isthmus import lifetime
 from isthmus.origins import Origins
 from isthmus_auth import (
+    account,
     admin_api,
     apps,
     consent,
@@ -61,7 +62,7 @@ OPENAPI = OpenAPIConfig(
     path="/api",
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
 )
-STYLE = Path(__file__).parent / "static" / "style.css"
+STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: AuthSettings) -> ASGIApp:
@@ -79,7 +80,10 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             pages.root,
             pages.show_sign_in,
             pages.sign_in,
+            pages.sign_in_with_passkey,
             pages.sign_out,
+            account.show_account,
+            account.change_account,
             second_steps.show_step,
             second_steps.take_step,
             login_pages.take_password,
@@ -106,6 +110,8 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             endpoints.healthz,
             endpoints.readyz,
             style,
+            passkeys_script,
+            icon,
             admin_api.ROUTES,
         ],
         dependencies={
@@ -161,7 +167,24 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
 @get("/static/style.css", sync_to_thread=False, cache_control=None)
 def style() -> Response[bytes]:
     """The one stylesheet."""
-    return Response(STYLE.read_bytes(), media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+    return _static("style.css", "text/css")
+
+
+@get("/static/passkeys.js", sync_to_thread=False, cache_control=None)
+def passkeys_script() -> Response[bytes]:
+    """The script that asks a browser for a passkey."""
+    return _static("passkeys.js", "text/javascript")
+
+
+@get("/static/icon.svg", sync_to_thread=False, cache_control=None)
+def icon() -> Response[bytes]:
+    """The one picture."""
+    return _static("icon.svg", "image/svg+xml")
+
+
+def _static(name: str, kind: str) -> Response[bytes]:
+    headers = {"Cache-Control": "public, max-age=3600"}
+    return Response((STATIC / name).read_bytes(), media_type=kind, headers=headers)
 
 
 def _prepare(engine: Engine, settings: AuthSettings) -> SigningKeys:

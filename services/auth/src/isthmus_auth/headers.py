@@ -22,6 +22,9 @@ ALWAYS = {
 }
 """Set where a handler has not set its own."""
 
+SCRIPTED = {"Content-Security-Policy": f"{POLICY}; script-src 'self'"}
+"""Of the pages that ask for passkeys, which no browser does without a script."""
+
 SHARED = frozenset(("/.well-known/oauth-authorization-server", "/jwks", "/register", "/revoke", "/token"))
 """Read by clients that run in a browser, from any origin. None of them looks at cookies."""
 

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
 from sqlalchemy import select
 
+from isthmus_auth import passkeys
 from isthmus_auth.answers import Refusal, see_other
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import (
@@ -20,6 +21,7 @@ from isthmus_auth.browser import (
     end_session,
     session_cookie,
 )
+from isthmus_auth.headers import SCRIPTED
 from isthmus_auth.login_pages import page_for
 from isthmus_auth.models import Account, Service
 from isthmus_auth.parameters import Parameters
@@ -80,6 +82,17 @@ async def sign_in(
     return await asyncio.to_thread(_signed_in, site, browser, account_id, attempt, then)
 
 
+@post("/sign-in/passkey")
+async def sign_in_with_passkey(
+    request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
+) -> Template | Redirect:
+    """Checks the answer of a passkey."""
+    browser = Browser.of(request, site.origins)
+    check_form(request, site.origins, browser, form)
+    attempt = AuthEvent(event="sign_in", address=address_of(request), method="passkey")
+    return await asyncio.to_thread(_with_passkey, site, browser, form, attempt)
+
+
 @post("/sign-out", sync_to_thread=True)
 def sign_out(
     request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
@@ -138,6 +151,20 @@ def _signed_in(site: Site, browser: Browser, account_id: str, attempt: AuthEvent
         return signed_in(session, site, browser, session.get_one(Account, account_id), attempt, then)
 
 
+def _with_passkey(site: Site, browser: Browser, form: Parameters, attempt: AuthEvent) -> Template | Redirect:
+    then = safe(form.get("next"))
+    with site.sessions.begin() as session:
+        try:
+            answer = form.get("credential"), form.get("challenge")
+            account = passkeys.verified(session, site.sealing, site.origins, browser, answer)
+        except Refusal as refusal:
+            note(session, msgspec.structs.replace(attempt, outcome="wrong"))
+            listed = buttons(session, {"next": then})
+            message, status = str(refusal.detail), refusal.status_code
+            return _sign_in_page(browser, site, then, listed, message=message, status=status)
+        return signed_in(session, site, browser, account, attempt, then)
+
+
 def _sign_in_page(
     browser: Browser,
     site: Site,
@@ -148,6 +175,14 @@ def _sign_in_page(
     message: str = "",
     status: int = 200,
 ) -> Template:
-    context = {"csrf_token": browser.csrf_token, "next": then, "email": email, "message": message, "providers": listed}
+    passkey = passkeys.to_sign_in(site.sealing, site.origins, browser)
+    context = {
+        "csrf_token": browser.csrf_token,
+        "next": then,
+        "email": email,
+        "message": message,
+        "passkey": passkey,
+        "providers": listed,
+    }
     cookies = [session_cookie(site.origins, browser.id)]
-    return Template("sign_in.html", context=context, cookies=cookies, status_code=status)
+    return Template("sign_in.html", context=context, cookies=cookies, status_code=status, headers=SCRIPTED)

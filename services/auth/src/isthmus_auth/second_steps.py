@@ -25,10 +25,13 @@ CODE, PASSWORD = "/sign-in/code", "/sign-in/password"
 TOO_LATE = "This took too long. Sign in again."
 
 
-@get([CODE, PASSWORD], sync_to_thread=True)
-def show_step(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template | Redirect:
+@get([CODE, PASSWORD])
+async def show_step(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template | Redirect:
     """Asks for what is still to be done."""
-    browser, step = Browser.of(request, site.origins), _step(request)
+    return await asyncio.to_thread(_show, site, Browser.of(request, site.origins), _step(request))
+
+
+def _show(site: Site, browser: Browser, step: str) -> Template | Redirect:
     with site.sessions.begin() as session:
         row = session_at(session, browser, step)
         return _page(browser, row) if row else see_other("/sign-in")

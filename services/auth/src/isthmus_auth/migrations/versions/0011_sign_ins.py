@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0102"
+revision = "0011"
 down_revision = "0010"
 
 
