@@ -24,7 +24,7 @@ from joserfc.jwk import ECKey, OctKey
 from administrator import Administrator
 from auth_server import EMAIL, PASSWORD, TLS, Auth, Browser, answered, auth_with_bus, challenge
 from browser import Form
-from isthmus_auth import fetching, openid, providers
+from isthmus_auth import fetching, openid_client, providers
 from isthmus_auth.fetching import LARGEST
 from node import Javascript
 from openid_server import CLIENT_ID, CLIENT_SECRET, JSON, OpenIdServer, openid_server
@@ -393,7 +393,7 @@ def test_a_new_key_is_asked_for_once_a_minute(
             server.tokens[at.name] = server.signed(claims, {"kid": "one more"})
             assert at.come_back(asked).status_code == 403
         assert server.visits.count(f"/{at.name}/jwks") == 1
-        monkeypatch.setattr(openid, "AGAIN_AFTER", 0.0)
+        monkeypatch.setattr(openid_client, "AGAIN_AFTER", 0.0)
         asked = at.begin()
         server.tokens[at.name] = server.signed(server.claims(at.name, nonce=asked["nonce"]), {"kid": "one more"})
         assert at.come_back(asked).status_code == 303

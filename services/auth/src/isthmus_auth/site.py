@@ -13,7 +13,7 @@ from isthmus_auth.clients import basic_credentials
 from isthmus_auth.device_flow import DeviceGrant
 from isthmus_auth.exchange import ExchangeGrant
 from isthmus_auth.flows import CodeGrant, OwnGrant, RefreshGrant, Requirements
-from isthmus_auth.openid import Providers
+from isthmus_auth.openid_client import Providers
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.sealing import Sealing
 from isthmus_auth.server import IsthmusServer
