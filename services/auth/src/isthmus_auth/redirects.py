@@ -79,6 +79,12 @@ def is_loopback(uri: str) -> bool:
     return parts is not None and parts.scheme == "http" and not problem(uri)
 
 
+def is_at_home(url: str) -> bool:
+    """Whether its host is the user's own computer."""
+    parts = _split(url)
+    return parts is not None and parts.hostname in _LOOPBACK
+
+
 def is_of_a_site(uri: str) -> bool:
     """Whether only the site in it can get what is sent there; on a device, any program might."""
     parts = _split(uri)

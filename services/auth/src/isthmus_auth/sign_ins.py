@@ -16,7 +16,7 @@ from isthmus_auth.browser import Browser, begin_session, end_session, session_co
 from isthmus_auth.devices import device_of, known_from_now_on
 from isthmus_auth.hashing import verify_password
 from isthmus_auth.models import Account
-from isthmus_auth.redirects import is_loopback
+from isthmus_auth.redirects import is_at_home
 from isthmus_auth.site import Site
 
 ADMIN = "/admin/"
@@ -83,7 +83,7 @@ def next_step(origins: Origins, account: Account, method: str, done: str = "") -
         return ""
     if account.totp_secret is not None and not done:
         return "code"
-    if account.must_change_password and not is_loopback(origins.issuer) and done != "password":
+    if account.must_change_password and not is_at_home(origins.issuer) and done != "password":
         return "password"
     return ""
 
