@@ -20,6 +20,7 @@ test-compose: $(UV)  ## compose.yaml on a Docker engine: builds, starts, scales,
 check: $(UV)  ## Format, lint, types, who may import whom
 	$(RUN) ruff format --check
 	$(RUN) ruff check
+	$(RUN) bandit -q -ll -r services shared
 	$(RUN) basedpyright
 	$(RUN) lint-imports
 

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import STDOUT
 
+import httpx2
 import msgspec
 import pytest
 
+from auth_server import Auth, Browser
 from bearer_proxy import bearer_proxy
+from browser import Form
 from conformance_worker import USE, make_worker
 from gateways import running_gateway
 from node import Javascript
@@ -104,3 +107,48 @@ async def test_the_official_conformance_suite_passes_without_failures_or_warning
         if check.status not in ("SUCCESS", "INFO", "SKIPPED")
     ]
     assert not problems, "\n".join(problems)
+
+
+async def test_the_official_suite_of_authorization_servers_passes(javascript: Javascript, tmp_path: Path) -> None:
+    auth, report = Auth(tmp_path / "auth"), tmp_path / "authorization"
+    port = free_port()
+    with auth.running():
+        client = auth.register(redirect_uris=[f"http://127.0.0.1:{port}/callback"])["client_id"]
+        options = ["--url", auth.url, "--client-id", client, "--port", str(port), "--output-dir", str(report)]
+        options += ["--resource", f"{auth.gateway}/mcp"]
+        suite = await asyncio.create_subprocess_exec(
+            javascript.node,
+            javascript.modules / SUITE,
+            "authorization",
+            *options,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=STDOUT,
+        )
+        assert suite.stdout is not None
+        output = ""
+        try:
+            async with asyncio.timeout(60):
+                async for line in suite.stdout:
+                    output += line.decode()
+                    if line.startswith(f"{auth.url}/authorize".encode()):
+                        await asyncio.to_thread(_sign_in, auth, line.decode().strip())
+                await suite.wait()
+        finally:
+            if suite.returncode is None:
+                suite.kill()
+    assert suite.returncode == 0, output
+    found = [
+        check
+        for file in sorted(report.glob("*/checks.json"))
+        for check in msgspec.json.decode(file.read_bytes(), type=list[Check])
+    ]
+    assert len(found) >= 3, output
+    assert {check.status for check in found} <= {"SUCCESS", "INFO"}, output
+
+
+def _sign_in(auth: Auth, url: str) -> None:
+    """What the suite asks a person to do."""
+    browser = Browser(auth)
+    page = browser.sign_in(url.removeprefix(auth.url))
+    answer = browser.submit(Form(page.text), {"decision": "allow"})
+    httpx2.get(answer.headers["location"])

@@ -1,12 +1,19 @@
 """The bearer gate: what is let through, what is challenged, and with which words (RFC 6750, RFC 9728)."""
 
 import asyncio
+import base64
+import hmac
+import json
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from gateways import Gateway, running_gateway
@@ -92,6 +99,49 @@ async def test_forged_tokens_are_refused(gateway: Gateway) -> None:
         answer = await post(gateway, token)
         assert answer.status_code == 401, token
         assert "resource_metadata=" in answer.headers["www-authenticate"]
+
+
+async def test_a_token_cannot_bring_its_own_key_or_name_another_file(gateway: Gateway) -> None:
+    own = ECKey.generate_key("P-256", {"kid": "k1"})
+    claims = jwt.decode(gateway.authority.token(), gateway.authority.key).claims
+    for header in (
+        {"jwk": own.as_dict(private=False)},
+        {"jku": "http://127.0.0.1:9/keys"},
+        {"x5u": "http://127.0.0.1:9/certificate"},
+        {"kid": "../../etc/passwd"},
+        {"kid": "k1' OR '1'='1"},
+        {"kid": ""},
+        {"kid": None},
+        {"kid": own.thumbprint(), "jwk": own.as_dict(private=False)},
+        {"alg": "HS256"},
+        {"typ": "JWT"},
+        {"crit": ["exp"], "exp": 1},
+    ):
+        signed = ".".join(map(encoded, ({"alg": "ES256", "typ": "at+jwt", "kid": "k1", **header}, claims)))
+        # What says itself that it is none of ours is refused with the right key, too.
+        for key in (own, gateway.authority.key) if {"typ", "crit", "alg"} & header.keys() else (own,):
+            assert (await post(gateway, f"{signed}.{signature(signed, key)}")).status_code == 401, header
+        if header.get("alg") == "HS256":
+            shared = hmac.digest(gateway.authority.key.as_pem(private=False), signed.encode(), "sha256")
+            assert (await post(gateway, f"{signed}.{plain(shared)}")).status_code == 401
+    usual = ".".join(map(encoded, ({"alg": "ES256", "typ": "at+jwt", "kid": "k1"}, claims)))
+    assert (await post(gateway, f"{usual}.{signature(usual, gateway.authority.key)}")).status_code == 200
+
+
+def encoded(part: object) -> str:
+    return plain(json.dumps(part).encode())
+
+
+def plain(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def signature(signed: str, key: ECKey) -> str:
+    """By hand: the library makes no token that says such things."""
+    made = key.private_key
+    assert made is not None
+    r, s = decode_dss_signature(made.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    return plain(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
 async def test_revoked_tokens_and_disabled_users_are_refused(gateway: Gateway) -> None:

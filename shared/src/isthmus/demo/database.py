@@ -141,7 +141,7 @@ def _fill(connection: sqlite3.Connection) -> None:
     for table, rows in tables().items():
         values = [tuple(map(_plain, row)) for row in rows]
         marks = ", ".join("?" * len(values[0]))
-        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", values)  # noqa: S608  (our own table names)
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", values)  # noqa: S608 # nosec  (our own table names)
     connection.execute("COMMIT")
 
 
