@@ -1,6 +1,8 @@
 # The uv on PATH, or one of our own in a folder that git ignores.
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
+# Many tests wait for something, so there is one more at a time than there are cores.
+WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: up test slow test-compose check format bench bench-worker bench-writes bench-readers soak soak-failures storm tools-table fuzz tokens
 
@@ -8,7 +10,7 @@ up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
 
 test: $(UV)  ## All tests
-	$(RUN) pytest -n auto -m "not compose and not alone and not slow" $(ARGS)
+	$(RUN) pytest -n $(WORKERS) -m "not compose and not alone and not slow" $(ARGS)
 	$(RUN) pytest -m "alone and not slow" $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of these
 
 slow: $(UV)  ## A million files, an index of 100,000, and what readers need of memory
