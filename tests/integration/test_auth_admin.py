@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from pyotp.totp import TOTP
 
 from administrator import API, Administrator
 from auth_server import CLIENT_ID, CLIENT_SECRET, EMAIL, TLS, Auth, answered, auth_with_bus, claims, header
+from browser import Form
 from isthmus import bus
 from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.tokens import Claims, Verifier
@@ -60,6 +62,9 @@ CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/client-secrets/x", None),
     ("GET", "/view?account_id=x", None),
     ("GET", "/explain?account_id=x&source=db.x&action=read&object=y", None),
+    ("DELETE", "/people/u_1/factors", None),
+    ("GET", "/consents", None),
+    ("DELETE", "/consents/x", None),
     ("GET", "/keys", None),
     ("POST", "/keys", {"name": "x", "scopes": ["data:read"]}),
     ("DELETE", "/keys/x", None),
@@ -301,6 +306,34 @@ async def test_every_gateway_hears_of_a_change_within_a_second(auth: Auth, admin
         async with asyncio.timeout(1):
             while not all(gateway.current.is_revoked(claimed) for gateway in gateways):
                 await asyncio.sleep(0.005)
+
+
+def test_what_people_allowed_is_listed_and_ended(auth: Auth, admin: Administrator) -> None:
+    token = auth.exchange(auth.code()).json()
+    sid = claims(token["access_token"])["sid"]
+    listed = {one["sid"]: one for one in admin.done("GET", f"/consents?account_id={admin.id}")["consents"]}
+    assert (listed[sid]["owner"], listed[sid]["client_id"]) == (EMAIL, CLIENT_ID)
+    assert sid in [one["sid"] for one in admin.done("GET", f"/consents?client_id={CLIENT_ID}")["consents"]]
+    assert admin.done("GET", "/consents?client_id=nobody")["consents"] == []
+    admin.done("DELETE", f"/consents/{sid}")
+    assert auth.refresh(token["refresh_token"]).json()["error"] == "invalid_grant"
+    assert admin.refused("DELETE", f"/consents/{sid}")[0] == 404
+    assert sid not in str(admin.done("GET", "/consents"))
+
+
+def test_who_has_lost_their_second_factor_is_helped_by_another_administrator(auth: Auth, admin: Administrator) -> None:
+    who = person(admin, "lost")
+    browser = Administrator(auth, "lost@example.com", PASSWORD).browser
+    page = browser.submit(
+        Form(browser.get("/account").text, "begin-totp"), {"action": "begin-totp", "password": PASSWORD}
+    )
+    secret = page.text.partition('class="secret">')[2].partition("<")[0]
+    browser.submit(Form(page.text, "confirm-totp"), {"action": "confirm-totp", "code": TOTP(secret).now()})
+    assert admin.done("GET", f"/people/{who}")["has_totp"] is True
+    assert admin.done("DELETE", f"/people/{who}/factors")["has_totp"] is False
+    assert browser.http.get("/account").status_code == 303
+    assert Administrator(auth, "lost@example.com", PASSWORD).browser.http.get("/account").status_code == 200
+    assert admin.refused("DELETE", f"/people/{admin.id}/factors")[0] == 403
 
 
 def test_the_document_of_the_api_is_there(auth: Auth) -> None:

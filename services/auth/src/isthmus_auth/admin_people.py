@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from sqlalchemy.orm import Session
 
-from isthmus_auth import people, roles, view_as
+from isthmus_auth import consents, people, roles, view_as
 from isthmus_auth.administration import MOST, Asking, change, read
 from isthmus_auth.browser import Browser
 from isthmus_auth.models import Account
@@ -28,6 +28,14 @@ class People(msgspec.Struct, frozen=True):
     """A page of people."""
 
     people: list[people.Person]
+    next_after: str | None
+    """`after` of the next page; null: there is none."""
+
+
+class Consents(msgspec.Struct, frozen=True):
+    """A page of consents."""
+
+    consents: list[consents.Allowed]
     next_after: str | None
     """`after` of the next page; null: there is none."""
 
@@ -120,6 +128,42 @@ async def put_role(
 async def delete_role(request: Asking, site: NamedDependency[Site], role_id: FromPath[str]) -> None:
     """Deletes a role; whoever had it has it no more."""
     await change(request, site, "delete", lambda _: f"role {role_id}", lambda s, _: roles.remove(s, role_id))
+
+
+@delete("/people/{person_id:str}/factors", status_code=200)
+async def delete_factors(request: Asking, site: NamedDependency[Site], person_id: FromPath[str]) -> people.Person:
+    """Takes authenticator app and passkeys from somebody who has lost them, and signs them out everywhere."""
+    return await change(
+        request,
+        site,
+        "delete",
+        lambda person: f"factors of person {person.id}",
+        lambda s, by: people.remove_factors(s, by, person_id),
+    )
+
+
+@get("/consents")
+async def list_consents(
+    request: Asking,
+    site: NamedDependency[Site],
+    account_id: FromQuery[str] = "",
+    client_id: FromQuery[str] = "",
+    after: FromQuery[str] = "",
+) -> Consents:
+    """What accounts allow to clients now, a page at a time."""
+
+    def work(session: Session, _: Account) -> Consents:
+        found = consents.find(session, account_id[:255], client_id[:255], after[:64], MOST + 1)
+        more = len(found) > MOST
+        return Consents(found[:MOST], found[MOST - 1].sid if more else None)
+
+    return await read(request, site, work)
+
+
+@delete("/consents/{sid:str}")
+async def delete_consent(request: Asking, site: NamedDependency[Site], sid: FromPath[str]) -> None:
+    """Ends what was allowed, with all tokens of it."""
+    await change(request, site, "delete", lambda _: f"consent {sid[:64]}", lambda s, _: consents.end(s, sid))
 
 
 @get("/view")

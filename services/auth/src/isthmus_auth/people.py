@@ -7,13 +7,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from isthmus import policy
-from isthmus_auth import api_keys, outbox
+from isthmus_auth import api_keys, outbox, totp
 from isthmus_auth.answers import Refusal
 from isthmus_auth.hashing import hash_password, random_id, random_secret
-from isthmus_auth.models import Account, Authorization, BrowserSession, Revocation, Role
+from isthmus_auth.models import Account, Authorization, BrowserSession, Passkey, Revocation, Role
 from isthmus_auth.signing import LONGEST_ACCESS
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 1000
@@ -40,6 +40,11 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     """What row filters may name as `{user.<attribute>}`."""
     is_admin: bool
     disabled: bool
+    must_change_password: bool
+    """Whether somebody else knows the password."""
+    has_totp: bool
+    """Whether a code is asked for after the password."""
+    passkeys: int
     created_at: int
     """Seconds since the epoch."""
 
@@ -154,6 +159,17 @@ def remove(session: Session, by: Account, person_id: str) -> None:
     _check_administrators(session)
 
 
+def remove_factors(session: Session, by: Account, person_id: str) -> Person:
+    """Takes authenticator app, recovery codes and passkeys away, and ends all sessions in browsers. Raises Refusal."""
+    account = _account(session, person_id)
+    if account.id == by.id:
+        raise Refusal(403, "Take your own away at /account, with your password.")
+    totp.turn_off(session, account)
+    session.execute(delete(Passkey).where(Passkey.account_id == account.id))
+    session.execute(delete(BrowserSession).where(BrowserSession.account_id == account.id))
+    return _person(account)
+
+
 def _account(session: Session, person_id: str) -> Account:
     account = session.get(Account, person_id)
     if account is None or account.email is None:
@@ -162,6 +178,8 @@ def _account(session: Session, person_id: str) -> Account:
 
 
 def _person(account: Account) -> Person:
+    session = object_session(account)
+    keys = session.scalar(select(func.count()).where(Passkey.account_id == account.id)) if session else 0
     return Person(
         id=account.id,
         email=account.email or "",
@@ -169,6 +187,9 @@ def _person(account: Account) -> Person:
         attributes=account.attributes,
         is_admin=account.is_admin,
         disabled=account.disabled,
+        must_change_password=account.must_change_password,
+        has_totp=account.totp_secret is not None,
+        passkeys=keys or 0,
         created_at=account.created_at,
     )
 
