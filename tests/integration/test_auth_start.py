@@ -85,7 +85,7 @@ def test_roles_and_the_command_lines_secret_follow_the_settings_at_every_start(t
         assert cli(auth, CLI_SECRET) == 200
     auth.changes = {"client_roles": "", "cli_secret": "new"}
     with auth.running():
-        assert roles(auth) == {(CLIENT_ID, "everything"), ("isthmus-cli", "everything")}  # as an administrator may want
+        assert roles(auth) == {("isthmus-cli", "everything")}
         assert cli(auth, CLI_SECRET) == 401
         assert cli(auth, "new") == 200
     auth.changes = {"cli_secret": ""}

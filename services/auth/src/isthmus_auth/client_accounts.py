@@ -153,6 +153,8 @@ def change(session: Session, client_id: str, asked: ClientChange) -> ClientInfo:
         if client.public and {OWN, EXCHANGE, JWT_BEARER} & {*asked.grant_types}:
             raise Refusal(400, "A client that proves nothing of itself acts for people alone, by code or device.")
         client.grant_types = asked.grant_types
+    if asked.roles is not msgspec.UNSET and client.service is not None and client.service.is_default:
+        raise Refusal(409, "The roles of this client follow ISTHMUS_CLIENT_ROLES; set up a client of its own instead.")
     account = session.get(Account, client_id)
     if account is None and OWN in client.grant_types:
         account = Account(id=client_id, attributes={}, disabled=False, is_admin=False)

@@ -79,8 +79,6 @@ def _default_service(session: Session, settings: AuthSettings) -> None:
 
 def _apply_client_roles(session: Session, settings: AuthSettings) -> None:
     wanted = [role.strip() for role in settings.client_roles.split(",") if role.strip()]
-    if not wanted:
-        return
     roles = list(session.scalars(select(Role).where(Role.id.in_(wanted))))
     if unknown := set(wanted) - {role.id for role in roles}:
         raise ConfigurationError(f"ISTHMUS_CLIENT_ROLES: there is no role {', '.join(sorted(unknown))}.")

@@ -21,7 +21,7 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
     client_secret: str = ""
     client_roles: str = ""
     """Role ids, separated by commas, that the default service's client has when it acts for itself, set at every start.
-    Empty: those that an administrator gave it."""
+    Empty: none."""
     allow_local_clients: bool = False
     """Whether clients may describe themselves at addresses of this machine and its network: for trials."""
     audit_days: int = 90
