@@ -65,6 +65,9 @@ async def test_a_key_opens_what_its_scopes_and_its_owner_allow_until_it_is_ended
                 await asyncio.sleep(0.02)
         assert "write" not in names
         assert not (await client.call_tool("say", {"words": "hello", "database": "shelf"})).is_error
+        closed = await client.call_tool("write", {"words": "hello", "database": "shelf"})
+        assert closed.is_error
+        assert "There is no tool 'write'." in str(closed.content)
         _, narrow = await asyncio.to_thread(made, admin, "data:read", sources=["db.closed"])
         async with two.client(token=narrow) as other:
             tools = {tool.name: tool for tool in (await other.list_tools()).tools}

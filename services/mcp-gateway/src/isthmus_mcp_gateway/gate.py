@@ -83,7 +83,9 @@ class Gate:
             except InvalidToken:
                 await respond(send, 401, _challenge({"error": "invalid_token", "resource_metadata": metadata}))
                 return
-            if (missing := self._missing_scope(body, claims)) and service.offers(missing):
+            missing = self._missing_scope(body, claims)
+            # Whoever has a key cannot ask for more: what it does not open is not there.
+            if missing and service.offers(missing) and not claims.by_key:
                 self.refused(403, service.namespace, claims.sub, claims.client_id, missing)
                 wanted = " ".join(sorted({*claims.scope.split(), missing}))
                 challenge = {"error": "insufficient_scope", "scope": wanted, "resource_metadata": metadata}

@@ -117,6 +117,7 @@ class Policy:
             service=found.service,
             scope=found.scope,
             sid=found.id,
+            by_key=True,
         )
 
     def knows(self, claims: Claims) -> bool:

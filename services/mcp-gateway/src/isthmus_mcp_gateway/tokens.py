@@ -28,6 +28,8 @@ class Claims(msgspec.Struct, frozen=True):
     scope: str = ""
     sid: str = ""
     """The session that a user's consent is recorded under; empty for a client that acts for itself."""
+    by_key: bool = False
+    """Whether these are the claims of an API key."""
 
     def is_for(self, audiences: frozenset[str]) -> bool:
         """Whether one of these resources is among the audiences."""
