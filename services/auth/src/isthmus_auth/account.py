@@ -12,6 +12,7 @@ from litestar.response import Redirect, Template
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from isthmus.origins import Origins
 from isthmus_auth import passkeys, passwords, totp
 from isthmus_auth.answers import Refusal, see_other
 from isthmus_auth.audit import AuthEvent, note
@@ -72,7 +73,7 @@ def _show(site: Site, browser: Browser) -> Template | Redirect:
         account = account_of(session, browser)
         if account is None:
             return sign_in_first(browser, site, ACCOUNT)
-        return _page(session, browser, account, Shown())
+        return _page(session, site.origins, browser, account, Shown())
 
 
 @post(ACCOUNT)
@@ -100,12 +101,14 @@ def _change(site: Site, browser: Browser, form: Parameters, address: str) -> Tem
                 _check_password(site, account, form.get("password"))
             shown, event = change(Asking(site, session, browser, account, form))
         except Refusal as refusal:
-            return _page(session, browser, account, Shown(message=str(refusal.detail)), refusal.status_code)
+            return _page(
+                session, site.origins, browser, account, Shown(message=str(refusal.detail)), refusal.status_code
+            )
         if event:
             what, _, name = event.partition(" ")
             note(session, AuthEvent(event="factor", address=address, principal=account.id, action=what, object=name))
         session.flush()
-        return _page(session, browser, account, shown)
+        return _page(session, site.origins, browser, account, shown)
 
 
 def _check_password(site: Site, account: Account, password: str) -> None:
@@ -203,7 +206,9 @@ def _sealed_for(asking: Asking) -> str:
     return f"new totp {asking.account.id} {digest(asking.browser.id)}"
 
 
-def _page(session: Session, browser: Browser, account: Account, shown: Shown, status: int = 200) -> Template:
+def _page(
+    session: Session, origins: Origins, browser: Browser, account: Account, shown: Shown, status: int = 200
+) -> Template:
     uri = totp.address(shown.totp_secret, account.email or account.id) if shown.totp_secret else ""
     context = {
         "email": account.email,
@@ -214,6 +219,7 @@ def _page(session: Session, browser: Browser, account: Account, shown: Shown, st
         "passkeys": list(
             session.scalars(select(Passkey).where(Passkey.account_id == account.id).order_by(Passkey.created_at))
         ),
+        "passkeys_possible": passkeys.possible(origins),
         "browsers": _browsers(session, browser, account),
         "totp_uri": uri,
         "totp_picture": totp.picture(uri) if uri else "",

@@ -175,7 +175,8 @@ def _sign_in_page(
     message: str = "",
     status: int = 200,
 ) -> Template:
-    passkey = passkeys.to_sign_in(site.sealing, site.origins, browser)
+    possible = passkeys.possible(site.origins)
+    passkey = passkeys.to_sign_in(site.sealing, site.origins, browser) if possible else None
     context = {
         "csrf_token": browser.csrf_token,
         "next": then,

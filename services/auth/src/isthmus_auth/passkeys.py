@@ -4,6 +4,7 @@ A challenge is sealed for one browser, is good for five minutes, and counts once
 """
 
 import base64
+import ipaddress
 import secrets
 import time
 from urllib.parse import urlsplit
@@ -54,6 +55,15 @@ class _Challenge(msgspec.Struct, frozen=True):
 
 class _Answer(msgspec.Struct):
     raw_id: str = msgspec.field(name="rawId")
+
+
+def possible(origins: Origins) -> bool:
+    """Whether there can be passkeys: they belong to a name, and an address is none."""
+    try:
+        ipaddress.ip_address(_host(origins))
+    except ValueError:
+        return True
+    return False
 
 
 def to_register(session: Session, sealing: Sealing, origins: Origins, browser: Browser, account: Account) -> Asked:
