@@ -59,6 +59,16 @@ def test_a_client_is_set_up_changed_found_and_ended(auth: Auth, admin: Administr
     assert admin.refused("GET", path) == (404, "There is no client of that id.")
 
 
+def test_the_clients_that_are_set_up_for_a_service_are_not_its_own(admin: Administrator) -> None:
+    own = admin.done("POST", "/services", {"namespace": "several", "label": "Several"})["service"]["client_id"]
+    second = made(admin, namespace="several")["client_id"]
+    assert admin.done("GET", "/services/several")["client_id"] == own
+    assert admin.done("POST", "/services/several/secret")["service"]["client_id"] == own
+    assert admin.refused("DELETE", f"/clients/{own}")[0] == 409
+    admin.done("DELETE", f"/clients/{second}")
+    admin.done("DELETE", "/services/several")
+
+
 def test_a_client_acts_for_people_as_it_was_set_up(auth: Auth, admin: Administrator) -> None:
     own = made(admin, redirect_uris=["https://app.example/cb"], method="none")
     request = auth.request(client_id=own["client_id"], redirect_uri="https://app.example/cb")

@@ -83,6 +83,7 @@ def test_an_assertion_makes_a_token_without_a_question(
     assert (person["email"], person["roles"]) == ("company@example.com", ["analysts"])
     again = claims(send(auth, own, assertion(auth, company, own))["access_token"])
     assert (again["sub"], again["sid"]) == (said["sub"], said["sid"])  # one session for as long as it asks for the same
+    assert admin.done("GET", f"/people/{said['sub']}")["roles"] == ["analysts"]  # though this one said nothing of it
     less = send(auth, own, assertion(auth, company, own), scope="data:read")
     assert less["scope"] == "data:read"
     admin.done("PATCH", f"/people/{said['sub']}", {"disabled": True})

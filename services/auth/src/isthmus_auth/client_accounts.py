@@ -18,7 +18,7 @@ from isthmus_auth.client_keys import Jwks, checked
 from isthmus_auth.clients import GRANT_TYPES, shown_name
 from isthmus_auth.exchange import EXCHANGE
 from isthmus_auth.hashing import digest, random_id, random_secret
-from isthmus_auth.models import Account, Authorization, Client, Revocation, Service
+from isthmus_auth.models import SET_UP, Account, Authorization, Client, Revocation, Service
 from isthmus_auth.people import Attributes, Words, roles_of
 from isthmus_auth.redirects import problem
 from isthmus_auth.seed import CLI
@@ -112,7 +112,7 @@ def create(session: Session, asked: NewClient) -> ClientSecret:
         raise Refusal(400, f"Roles and attributes are for clients that act for themselves: grant type {OWN}.")
     secret = random_secret() if asked.method == "secret" else None
     client = Client(
-        client_id=f"s_{random_id()}",
+        client_id=f"{SET_UP}{random_id()}",
         secret_hash=None if secret is None else digest(secret),
         public=asked.method == "none",
         jwks=_keys(asked),
@@ -153,7 +153,7 @@ def change(session: Session, client_id: str, asked: ClientChange) -> ClientInfo:
         if client.public and {OWN, EXCHANGE, JWT_BEARER} & {*asked.grant_types}:
             raise Refusal(400, "A client that proves nothing of itself acts for people alone, by code or device.")
         client.grant_types = asked.grant_types
-    if asked.roles is not msgspec.UNSET and client.service is not None and client.service.is_default:
+    if asked.roles is not msgspec.UNSET and _is_first(client):
         raise Refusal(409, "The roles of this client follow ISTHMUS_CLIENT_ROLES; set up a client of its own instead.")
     account = session.get(Account, client_id)
     if account is None and OWN in client.grant_types:
@@ -188,7 +188,7 @@ def remove(session: Session, client_id: str) -> None:
     client = _row(session, client_id)
     if client_id == CLI:
         raise Refusal(409, "The client of the command line goes when its secret is no longer in the settings.")
-    if client.namespace is not None and client.service is not None and client.service.clients[0] is client:
+    if client.service is not None and client.service.own_client is client:
         raise Refusal(409, "This is the client of an MCP service, and goes with it; its secret can be changed.")
     for sid in session.scalars(select(Authorization.sid).where(Authorization.client_id == client_id)):
         outbox.record(session, policy.key("consent", sid), None)
@@ -202,6 +202,11 @@ def remove(session: Session, client_id: str) -> None:
         outbox.record(session, policy.key("user", client_id), None)
         session.delete(account)
     session.delete(client)
+
+
+def _is_first(client: Client) -> bool:
+    """Whether it is the default service's own."""
+    return client.service is not None and client.service.is_default and client.service.own_client is client
 
 
 def _row(session: Session, client_id: str) -> Client:
@@ -233,7 +238,7 @@ def _origin(row: Client) -> Literal["service", "administrator", "registration", 
         return "command line"
     if not row.set_up:
         return "registration" if row.fresh_until is None else "document"
-    return "administrator" if row.client_id.startswith("s_") else "service"
+    return "administrator" if row.client_id.startswith(SET_UP) else "service"
 
 
 def _keys(asked: NewClient) -> Jwks | None:

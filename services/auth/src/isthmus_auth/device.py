@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from isthmus_auth import device_flow
 from isthmus_auth.answers import Refusal, json_answer
+from isthmus_auth.attempts import network_of
 from isthmus_auth.audit import note
 from isthmus_auth.authorizations import grant
 from isthmus_auth.browser import Browser, account_of, address_of, check_form, end_session
@@ -34,7 +35,7 @@ async def begin(
     request: Request[Any, Any, Any], site: NamedDependency[Site], form: NamedDependency[Parameters]
 ) -> Response[bytes]:
     """The device authorization endpoint (RFC 8628, section 3.1)."""
-    if not site.registrations.allow(("device", address_of(request))):
+    if not site.devices.allow((network_of(address_of(request)),)):
         raise Refusal(429, "There were too many requests from this address. Try again in ten minutes.")
     protocol = await authenticating(request, site, form)
     described = await asyncio.to_thread(_begin, site, protocol)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.scopes import SCOPES
 from isthmus_auth.answers import Refusal, json_answer
+from isthmus_auth.attempts import network_of
 from isthmus_auth.audit import AuthEvent, note
 from isthmus_auth.browser import address_of
 from isthmus_auth.client_keys import ALGORITHMS, client_of
@@ -71,7 +72,7 @@ def register(
     request: Request[Any, Any, Any], site: NamedDependency[Site], body_bytes: NamedDependency[bytes]
 ) -> Registered:
     """Dynamic client registration (RFC 7591), open to all: a client alone may do nothing."""
-    if not site.registrations.allow((address_of(request),)):
+    if not site.registrations.allow((network_of(address_of(request)),)):
         raise Refusal(429, "There were too many registrations from this address. Try again in ten minutes.")
     with site.sessions.begin() as session:
         registered = register_client(session, body_bytes)

@@ -20,7 +20,7 @@ from isthmus_auth.flows import IsthmusGrant
 from isthmus_auth.models import Account, Client, Provider
 from isthmus_auth.openid import Claims, Party
 from isthmus_auth.parameters import Parameters
-from isthmus_auth.provider_people import account_of
+from isthmus_auth.provider_people import account_of, linked
 from isthmus_auth.providers import party
 from isthmus_auth.requested import OFFLINE, find_resource, known_scopes, offered_scopes
 from isthmus_auth.server import CONFIDENTIAL_METHODS, IssuerKeys
@@ -63,7 +63,11 @@ class AssertionGrant(IsthmusGrant, IDJAGGrant):  # pyright: ignore[reportUntyped
         claims = self._said
         provider = self.server.session.scalar(_trusted(str(claims["iss"])))
         valid = isinstance(subject, str) and 1 <= len(subject) <= 255 and subject.isprintable()
-        return account_of(self.server.session, provider, claims) if provider is not None and valid else None
+        if provider is None or not valid:
+            return None
+        # Assertions say less of people than sign-ins do: what those gave stays.
+        known = linked(self.server.session, provider, str(subject))
+        return known or account_of(self.server.session, provider, claims)
 
     def check_id_jag_permission(self, client: Client, user: Account, scopes: object) -> bool:
         """What the roles allow is looked at with each call; here it is only to be ours to give."""

@@ -198,13 +198,13 @@ def _row(session: Session, namespace: str) -> Row:
 
 
 def _client(row: Row) -> Client:
-    if not row.clients:
+    if row.own_client is None:
         raise Refusal(409, "This service has no OAuth client of its own.")
-    return row.clients[0]
+    return row.own_client
 
 
 def _service(row: Row, origins: Origins) -> Service:
-    client = row.clients[0] if row.clients else None
+    client = row.own_client
     return Service(
         namespace=row.namespace,
         label=row.label,

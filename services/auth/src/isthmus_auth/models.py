@@ -11,6 +11,9 @@ from isthmus_auth.hashing import same_secret
 from isthmus_auth.redirects import is_loopback, redirect_matches
 from isthmus_auth.signing import ACCESS_LIFETIME
 
+SET_UP = "s_"
+"""What the ids of clients begin with that administrators set up."""
+
 REFRESH_LIFETIME = 7 * 24 * 3600
 """Seconds that a refresh token is valid, unless its MCP service says otherwise."""
 
@@ -90,7 +93,13 @@ class Service(Base):
     refresh_lifetime: Mapped[int] = mapped_column(default=REFRESH_LIFETIME)
     login_url: Mapped[str] = mapped_column(default="")
     """The page where people sign in for it; empty: our own."""
-    clients: Mapped[list["Client"]] = relationship(back_populates="service")
+    clients: Mapped[list["Client"]] = relationship(back_populates="service", order_by="Client.created_at")
+
+    @property
+    def own_client(self) -> "Client | None":
+        """The one that came with the service: others may be set up for it later."""
+        made_with_it = (client for client in self.clients if not client.client_id.startswith(SET_UP))
+        return next(made_with_it, self.clients[0] if self.clients else None)
 
 
 class Client(Base, ClientMixin):

@@ -46,6 +46,12 @@ def account_of(session: Session, provider: Provider, claims: Claims) -> Account 
     return link.account
 
 
+def linked(session: Session, provider: Provider, subject: str) -> Account | None:
+    """The account that somebody at the provider has already, with the roles of their last sign-in; None: none."""
+    link = session.get(ProviderLink, (provider.name, subject))
+    return None if link is None or link.account.disabled else link.account
+
+
 def values(claims: Claims, name: str) -> list[str]:
     """What a claim says, as text: all values of a list. A name with dots may also lead into objects."""
     said = _within(claims, name)

@@ -56,6 +56,7 @@ def _take_code(site: Site, browser: Browser, form: Parameters, address: str) -> 
             return see_other("/sign-in")
         if not site.codes.allow(("totp", row.account_id)):
             return _page(browser, row, "There were too many attempts. Wait five minutes, then try again.", 429)
+        session.refresh(row.account, with_for_update=True)  # of two that send one code at once, one is later
         if not totp.accept(session, site.sealing, row.account, form.get("code")[:40]):
             note(session, msgspec.structs.replace(_event(row, address), outcome="wrong_code"))
             return _page(browser, row, "The code is wrong, or was used already.", 403)

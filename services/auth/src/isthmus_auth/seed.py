@@ -82,11 +82,10 @@ def _apply_client_roles(session: Session, settings: AuthSettings) -> None:
     roles = list(session.scalars(select(Role).where(Role.id.in_(wanted))))
     if unknown := set(wanted) - {role.id for role in roles}:
         raise ConfigurationError(f"ISTHMUS_CLIENT_ROLES: there is no role {', '.join(sorted(unknown))}.")
-    own = select(Client).join(Service).where(Service.is_default)
-    for client in session.scalars(own):
-        account = session.get(Account, client.client_id)
-        if account is not None:
-            account.roles = roles
+    service = session.scalar(select(Service).where(Service.is_default))
+    own = service.own_client if service is not None else None
+    if own is not None and (account := session.get(Account, own.client_id)) is not None:
+        account.roles = roles
 
 
 def _apply_cli_secret(session: Session, settings: AuthSettings) -> None:

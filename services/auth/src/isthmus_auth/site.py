@@ -37,6 +37,8 @@ class Site:
     attempts: SignInAttempts = field(default_factory=SignInAttempts)
     codes: Attempts = field(default_factory=Attempts)
     """Codes of devices and authenticator apps that were tried."""
+    devices: Attempts = field(default_factory=lambda: Attempts(most=20, window=600))
+    """Devices that asked for a code, by network."""
     registrations: Attempts = field(default_factory=lambda: Attempts(most=100, window=600))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many passwords are hashed at a time: each takes a core and 64 MiB."""
