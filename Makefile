@@ -1,16 +1,17 @@
 # The uv on PATH, or one of our own in a folder that git ignores.
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --locked
-# Many tests wait for something, so there is one more at a time than there are cores.
+# Many tests wait for something, so there is one more at a time than there are cores. A file's tests stay together: what
+# they share is started once.
 WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
-.PHONY: up test slow test-compose check format bench bench-worker bench-writes bench-readers soak soak-failures storm tools-table fuzz tokens
+.PHONY: up test slow test-compose check format bench bench-worker bench-writes bench-readers soak soak-failures storm tools-table fuzz tokens screenshots
 
 up: $(UV)  ## Start everything here and now
 	$(RUN) --no-dev isthmus up $(ARGS)
 
 test: $(UV)  ## All tests
-	$(RUN) pytest -n $(WORKERS) -m "not compose and not alone and not slow" $(ARGS)
+	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not compose and not alone and not slow" $(ARGS)
 	$(RUN) pytest -m "alone and not slow" $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of these
 
 slow: $(UV)  ## A million files, an index of 100,000, and what readers need of memory
@@ -50,6 +51,9 @@ fuzz: $(UV)  ## 100,000 filters and queries, and values of every type on every e
 	  tests/unit/test_db_filters.py tests/unit/test_db_rows.py tests/integration/test_db_round_trips.py \
 	  tests/integration/test_db_sql.py tests/integration/test_file_hostile.py \
 	  -k "any_text or any_row or test_db_rows or round_trips or broken_anyhow" $(ARGS)
+
+screenshots: $(UV)  ## Pictures of the console for docs/console.md, made by its tests
+	ISTHMUS_SCREENSHOTS=$(CURDIR)/docs/console $(RUN) pytest tests/e2e/test_console.py $(ARGS)
 
 tools-table: $(UV)  ## Writes the table of docs/tools.md anew
 	$(RUN) python tests/tool_table.py

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Generator
@@ -20,7 +19,7 @@ import uvicorn
 from browser import Form
 from isthmus_auth.__main__ import configured
 from isthmus_auth.settings import AuthSettings
-from servers import NatsServer, free_port, nats_server
+from servers import TLS, NatsServer, free_port, nats_server
 
 EMAIL = "admin@example.com"
 PASSWORD = "correct horse battery staple"
@@ -30,7 +29,6 @@ CLI_SECRET = "the-secret-of-the-command-line"
 REDIRECT = "http://127.0.0.1:33418/"
 VERIFIER = "v" * 43
 NOWHERE = "nats://127.0.0.1:9"  # nothing listens there
-TLS = ssl.create_default_context()  # made once, because it takes 30 ms and every client wants one
 
 
 def challenge(verifier: str = VERIFIER) -> str:

@@ -12,7 +12,7 @@ import httpx2
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from servers import free_port
+from servers import TLS, free_port
 
 Choose = Callable[[Scope, list[str]], list[str]]
 """Puts the gateways that are ready in the order in which a request tries them."""
@@ -114,7 +114,7 @@ class Balancer:
 async def balancer(choose: Choose | None = None) -> AsyncGenerator[Balancer]:
     """A running load balancer; its gateways are to be named to it."""
     limits = httpx2.Limits(max_connections=None)
-    async with httpx2.AsyncClient(timeout=None, limits=limits) as http:
+    async with httpx2.AsyncClient(timeout=None, limits=limits, verify=TLS) as http:
         running = Balancer(http, choose or in_turn())
         config = uvicorn.Config(
             running, port=running.port, lifespan="off", log_config=None, timeout_graceful_shutdown=1

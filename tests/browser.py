@@ -8,11 +8,14 @@ from urllib.parse import urlencode, urljoin
 
 import httpx2
 
+from servers import TLS
+
 
 class Form(HTMLParser):
-    """A form of a page, as a browser without JavaScript sees it: the first one, or the one that does `action`."""
+    """A form of a page, as a browser without JavaScript sees it: the first one; or the one that does `action`, or the
+    first that is sent to `at`."""
 
-    def __init__(self, html: str, action: str = "") -> None:
+    def __init__(self, html: str, action: str = "", at: str = "") -> None:
         super().__init__()
         self.action = ""
         self.fields: dict[str, str] = {}
@@ -22,13 +25,19 @@ class Form(HTMLParser):
         """All of them."""
         self.buttons: list[tuple[str, str]] = []
         self._wanted = action
+        self._at = at
         self._inside = False
+        self._text = ""
+        """The name of the field of several lines, or of the list, that is being read."""
+        self._chosen = False
+        """Whether the list has an entry that is shown: the first one, or the one that is selected."""
         self._found = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        if tag == "form" and not self._found and "hidden" not in given:
+        here = not self._at or (given.get("action"), given.get("method")) == (self._at, "post")
+        if tag == "form" and not self._found and "hidden" not in given and here:
             self._begin()
             self.action, self._inside = given["action"], True
         if not self._inside:
@@ -39,10 +48,21 @@ class Form(HTMLParser):
                 self.boxes.append((given["name"], given["value"]))
         elif tag == "input":
             self.fields[given["name"]] = given.get("value", "")
+        elif tag in ("textarea", "select"):
+            self._text = given["name"]
+            self.fields[self._text], self._chosen = "", False
+        elif tag == "option" and ("selected" in given or not self._chosen):
+            self.fields[self._text], self._chosen = given["value"], True
         elif tag == "button" and "name" in given:
             self.buttons.append((given["name"], given["value"]))
 
+    def handle_data(self, data: str) -> None:
+        if self._inside and self.lasttag == "textarea" and self._text:
+            self.fields[self._text] += data
+
     def handle_endtag(self, tag: str) -> None:
+        if tag in ("textarea", "select"):
+            self._text = ""
         if tag == "form" and self._inside:
             self._inside = False
             self._found = not self._wanted or ("action", self._wanted) in self.buttons
@@ -54,7 +74,7 @@ class Form(HTMLParser):
 class Browser:
     """Keeps cookies; follows redirects until they leave `inside`."""
 
-    def __init__(self, inside: str, tls: ssl.SSLContext | bool = True, cookies: httpx2.Cookies | None = None) -> None:
+    def __init__(self, inside: str, tls: ssl.SSLContext = TLS, cookies: httpx2.Cookies | None = None) -> None:
         self.http = httpx2.AsyncClient(timeout=10, verify=tls, cookies=cookies)
         self.inside = inside
         self.page: httpx2.Response | None = None

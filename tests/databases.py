@@ -124,8 +124,10 @@ class Shop:
         table = {"url": self.url, "access": self.access, "limit": self.limit, "schemas": self.schemas, **self.settings}
         settings = msgspec.convert(table, DatabaseSettings)
         self.toolbox = create_worker({"shop": settings})._toolbox  # pyright: ignore[reportPrivateUsage]
-        double_quotes = {"sql_mode": "ANSI_QUOTES,STRICT_ALL_TABLES"} if self.engine == "mariadb" else {}
-        self.admin = sa.create_engine(parse_url("shop", self.url), poolclass=NullPool, connect_args=double_quotes)
+        options: dict[str, Any] = {}
+        if self.engine == "mariadb":
+            options = {"sql_mode": "ANSI_QUOTES,STRICT_ALL_TABLES", "ssl_disabled": True}
+        self.admin = sa.create_engine(parse_url("shop", self.url), poolclass=NullPool, connect_args=options)
 
     @property
     def source(self) -> Source[Database]:

@@ -20,7 +20,7 @@ import httpx2
 from mcp import Client
 
 from gateways import Gateway
-from servers import NatsServer, free_port
+from servers import TLS, NatsServer, free_port
 
 ROWS = 100
 KEY = "one key for all workers"
@@ -99,7 +99,7 @@ def gateway(
 async def answers(url: str, path: str = "/readyz", seconds: float = 15) -> float:
     """The seconds until the service answers 200."""
     began = time.monotonic()
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         while time.monotonic() - began < seconds:
             with contextlib.suppress(httpx2.HTTPError):
                 if (await http.get(url + path)).status_code == 200:

@@ -25,7 +25,7 @@ from isthmus_auth import audit_stream
 from isthmus_mcp_gateway.__main__ import Server
 from isthmus_mcp_gateway.app import create_app
 from isthmus_mcp_gateway.settings import Settings
-from servers import NatsServer, free_port
+from servers import TLS, NatsServer, free_port
 
 ISSUER = "http://127.0.0.1:7411"
 
@@ -106,7 +106,7 @@ class Gateway:
         """The SDK's client with ann's token, or with `token=`."""
         token = options.pop("token", None) or self.authority.token()
         headers = {"Authorization": f"Bearer {token}", **({"Host": self.host} if self.host else {})}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+        async with httpx2.AsyncClient(headers=headers, timeout=30, verify=TLS) as http:
             transport = streamable_http_client(self.url + path, http_client=http)
             async with Client(transport, mode=mode, **options) as client:
                 yield client
@@ -143,7 +143,7 @@ async def running_gateway(
 
 async def _ready(url: str, serving: asyncio.Task[None]) -> None:
     end = time.monotonic() + 20
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         while time.monotonic() < end:
             assert not serving.done()
             try:

@@ -43,7 +43,7 @@ class MariadbServer:
 
     def connect(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """A connection to no database."""
-        return pymysql.connect(user="root", unix_socket=str(self.socket), autocommit=True)
+        return pymysql.connect(user="root", unix_socket=str(self.socket), ssl_disabled=True, autocommit=True)
 
     def start(self) -> None:
         """Returns when it answers."""

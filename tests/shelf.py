@@ -10,6 +10,8 @@ import msgspec
 
 from isthmus import bus, subjects
 from isthmus.errors import NotFound
+from isthmus.grants import EVERYTHING, Granted
+from isthmus.messages import TIMEOUT_HEADER, VERSION_HEADER, Envelope, Principal
 from isthmus.worker import Call, Source, Worker, WorkerSettings
 from servers import NatsServer
 
@@ -106,3 +108,37 @@ async def served(
     yield until
     until.set()
     await asyncio.wait_for(task, 5)
+
+
+@asynccontextmanager
+async def calling(nats: NatsServer) -> AsyncGenerator["asyncio.Queue[bytes]"]:
+    """Sends `tool` on the shelf for each name that is put in, and returns once each call runs or was answered."""
+    client = await bus.connect(nats.settings("gateway"), "gateway")
+    heard = asyncio.Queue[bool]()
+    names = asyncio.Queue[bytes]()
+
+    async def on_reply(message: object) -> None:
+        await heard.put(True)
+
+    await client.subscribe("_INBOX_gateway.db.test.*", cb=on_reply)
+
+    async def send() -> None:
+        number = 0
+        while True:
+            tool = (await names.get()).decode()
+            number += 1
+            granted = {"db.shelf": Granted.of([EVERYTHING])}
+            envelope = Envelope(f"c{number}", Principal("u", "c", "default"), granted, msgspec.Raw(b'{"words": "x"}'))
+            await client.publish(
+                subjects.call("db", "shelf", tool),
+                msgspec.json.encode(envelope),
+                reply=f"_INBOX_gateway.db.test.{number}",
+                headers={VERSION_HEADER: "1", TIMEOUT_HEADER: "5000"},
+            )
+            await asyncio.wait_for(heard.get(), 5)
+            names.task_done()
+
+    sending = asyncio.create_task(send())
+    yield names
+    sending.cancel()
+    await client.close()

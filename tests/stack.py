@@ -23,6 +23,7 @@ from pydantic import AnyUrl
 
 from browser import Browser
 from isthmus.launcher.state import Connection, DataFolder, Run, read
+from servers import TLS
 
 ISTHMUS = str(Path(sysconfig.get_path("scripts")) / "isthmus")
 SECRET = "hunter2"
@@ -84,7 +85,7 @@ def running_stack(folder: Path, *arguments: str, **settings: str) -> Generator[S
     try:
         while (connection := _connection(data, process.pid)) is None:
             assert process.poll() is None, output.read_text()
-            assert time.monotonic() - began < 30, output.read_text()
+            assert time.monotonic() - began < 45, output.read_text()
             time.sleep(0.02)
         yield Stack(data, process, connection, time.monotonic() - began, output)
     finally:
@@ -125,7 +126,7 @@ class Person:
     """The addresses that clients opened in the browser."""
     cookies: httpx2.Cookies | None = None
     """What the browser keeps: who is signed in types no password again."""
-    tls: ssl.SSLContext | bool = True
+    tls: ssl.SSLContext = TLS
     """Which certificates the client and the browser trust."""
     sign_ins: int = 0
     consent: str = ""

@@ -16,7 +16,7 @@ import fleet
 from balancer import Balancer, Choose, balancer
 from fleet import Process
 from gateways import ISSUER, Authority, Gateway, running_gateway
-from servers import NatsServer
+from servers import TLS, NatsServer
 
 INITIALIZE: dict[str, object] = {
     "jsonrpc": "2.0",
@@ -121,7 +121,7 @@ class Session:
 @asynccontextmanager
 async def session(both: Together, at: Gateway, token: str = "") -> AsyncGenerator[Session]:
     """A session that begins at the gateway."""
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=TLS) as http:
         opened = Session(http, both.front.url.removeprefix("http://"), token or both.authority.token())
         answer = await opened.post(at, INITIALIZE)
         assert answer.status_code == 200, answer.text

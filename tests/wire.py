@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 
 from gateways import Gateway
+from servers import TLS
 
 VERSION = "2026-07-28"
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
@@ -49,7 +50,7 @@ async def ask(
     name = name or params.get("name") or params.get("uri") or params.get("taskId") or ""
     sent = {**headers(method, token or gateway.authority.token(), name), **more}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": with_meta(params, capabilities)}
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=TLS) as http:
         answer = await http.post(gateway.mcp, json=body, headers=sent)
     if answer.headers.get("content-type", "").startswith("text/event-stream"):
         data = [line[5:] for line in answer.text.splitlines() if line.startswith("data:")]

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 
 from browser import Browser
+from servers import TLS
 from stack import SECRET, Person, Stack, running_stack
 
 ARGUMENT = "argument-of-a-call-4711"
@@ -90,7 +91,7 @@ async def everything_that_can_happen(stack: Stack) -> dict[str, str]:
         found |= {f"the cookie {cookie.name}": str(cookie.value) for cookie in browser.http.cookies.jar}
     client = {"client_id": registered.client_id or "", "client_secret": registered.client_secret or ""}
     refresh = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token, **client}
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         renewed = (await http.post(f"{issuer}/token", data=refresh)).json()
         found |= {"a new access token": renewed["access_token"], "a new refresh token": renewed["refresh_token"]}
         again = await http.post(f"{issuer}/token", data=refresh)

@@ -14,7 +14,7 @@ from browser import Form
 from caddy import Proxy, caddy
 from isthmus.launcher.client import LocalStack
 from isthmus.origins import METADATA_PATH
-from servers import free_port
+from servers import TLS, free_port
 from stack import Person, Stack, Storage, claims, running_stack
 
 CLAUDE = "https://claude.ai/api/mcp/auth_callback"
@@ -132,8 +132,21 @@ def test_no_page_and_no_redirect_leaves_https_and_the_cookie_is_bound_to_the_hos
     assert all(answer.headers["location"].startswith("/") for answer in answers[:-1] if answer.is_redirect)
 
 
+def test_the_console_calls_tools_though_auth_itself_could_not_use_the_public_name(published: Published) -> None:
+    connection = published.stack.connection
+    with published.client() as client:
+        who = {"email": connection.admin_email, "password": connection.admin_password}
+        signed_in = submit(client, client.get("/sign-in"), published.origin, who)
+        assert signed_in.headers["location"] == "/admin/"
+        form = Form(client.get("/admin/playground?tool=list_tables").text, at="/admin/playground#answer")
+        sent = {"Origin": published.origin, "Content-Type": "application/x-www-form-urlencoded"}
+        page = client.post(form.action, content=urlencode(form.fields), headers=sent)
+    assert "customers" in page.text
+    assert f"curl -sS {published.origin}/mcp " in page.text
+
+
 def test_plain_http_is_sent_to_https(published: Published) -> None:
-    answer = httpx2.get(f"http://localhost:{published.proxy.http_port}/mcp?a=b")
+    answer = httpx2.get(f"http://localhost:{published.proxy.http_port}/mcp?a=b", verify=TLS)
     assert answer.status_code in (301, 308)
     assert answer.headers["location"] == f"{published.origin}/mcp?a=b"
 
@@ -159,8 +172,8 @@ def test_a_foreign_host_is_refused_by_both_services(published: Published, tmp_pa
         def statuses(host: str) -> tuple[int, int]:
             headers: dict[str, Any] = {"Host": host, "Authorization": f"Bearer {token}", "Accept": "*/*"}
             return (
-                httpx2.post(f"{at}/mcp", json=INITIALIZE, headers=headers).status_code,
-                httpx2.get(f"{at}/sign-in", headers=headers).status_code,
+                httpx2.post(f"{at}/mcp", json=INITIALIZE, headers=headers, verify=TLS).status_code,
+                httpx2.get(f"{at}/sign-in", headers=headers, verify=TLS).status_code,
             )
 
         assert statuses(published.origin.removeprefix("https://")) == (200, 200)

@@ -6,6 +6,7 @@ from mcp.shared.auth import OAuthClientInformationFull
 from pydantic import AnyUrl
 
 from isthmus.origins import METADATA_PATH
+from servers import TLS
 from stack import REDIRECT, Person, Stack, Storage, claims
 
 ERAS = ["auto", "legacy"]
@@ -75,7 +76,7 @@ async def test_the_token_is_for_this_endpoint_and_refreshes_without_a_person(sta
     again = Person(stack.connection, storage)
     provider = again.provider()
     provider.context.token_expiry_time = 1
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         renewed = await http.post(
             f"{stack.connection.issuer}/token",
             data={
@@ -116,7 +117,7 @@ async def test_the_person_decides_about_the_scopes(stack: Stack) -> None:
 
 async def test_the_endpoint_tells_a_stranger_how_to_sign_in(stack: Stack) -> None:
     connection = stack.connection
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         refused = await http.post(connection.mcp_endpoint, json={})
         assert refused.status_code == 401
         metadata = refused.headers["www-authenticate"].partition('resource_metadata="')[2].partition('"')[0]

@@ -8,6 +8,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.shared.auth import OAuthToken
 
+from servers import TLS
 from stack import Person, Stack, Storage, claims
 
 ERAS = ["auto", "legacy"]
@@ -52,7 +53,7 @@ async def reads(stack: Stack, tokens: OAuthToken) -> bool:
     meta: dict[str, object] = {f"{about}/protocolVersion": "2026-07-28", f"{about}/clientCapabilities": {}}
     params = {"name": "query_table", "arguments": ROWS, "_meta": meta}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         answer = await http.post(stack.connection.mcp_endpoint, json=body, headers=headers)
     return answer.status_code == 200 and not answer.json()["result"]["isError"]
 
@@ -106,7 +107,7 @@ async def test_what_was_added_is_kept_when_the_tokens_are_renewed(stack: Stack) 
     tokens, client_info = person.storage.tokens, person.storage.client
     assert tokens is not None
     assert client_info is not None
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         renewed = await http.post(
             f"{stack.connection.issuer}/token",
             data={

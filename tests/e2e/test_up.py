@@ -9,11 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2
-
 from isthmus.launcher.ports import is_free
-from isthmus.launcher.state import Connection, read
-from stack import ISTHMUS, running_stack
+from stack import ISTHMUS, Stack, running_stack
 
 
 def wait_until(holds: Callable[[], bool], seconds: float) -> float:
@@ -52,22 +49,11 @@ def test_it_starts_shows_the_panel_stops_and_starts_again_with_the_same_state(tm
         assert token.returncode == 0, token.stderr
 
 
-def test_a_killed_launcher_leaves_no_process_and_the_next_start_works(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data") as stack:
-        children = stack.children()
-        assert len(children) == 5
-        stack.stop(signal.SIGKILL)
-        wait_until(lambda: not [pid for pid in children if runs(pid)], 10)
-    with running_stack(tmp_path / "data") as stack:
-        assert stack.command("sources").returncode == 0
-
-
-def test_a_second_launcher_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data") as stack:
-        second = stack.command("up")
-        assert second.returncode == 1
-        assert "already runs" in second.stderr
-        assert stack.command("sources").returncode == 0
+def test_a_second_launcher_on_the_same_folder_is_refused(stack: Stack) -> None:
+    second = stack.command("up")
+    assert second.returncode == 1
+    assert "already runs" in second.stderr
+    assert stack.command("sources").returncode == 0
 
 
 def test_taken_ports_are_replaced_and_said(tmp_path: Path) -> None:
@@ -80,16 +66,6 @@ def test_taken_ports_are_replaced_and_said(tmp_path: Path) -> None:
     finally:
         for server in taken:
             server.close()
-
-
-def test_one_service_that_dies_stops_all_with_its_last_lines(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data") as stack:
-        children = stack.children()
-        worker = next(pid for pid in children if b"isthmus_db_worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(worker, signal.SIGKILL)
-        assert stack.process.wait(10) == 1
-        assert "db-worker ended by itself" in stack.output.read_text()
-    assert not [pid for pid in children if runs(pid)]
 
 
 def test_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> None:
@@ -140,17 +116,14 @@ def test_commands_print_a_token_call_a_tool_and_show_the_sources(tmp_path: Path)
     assert "isthmus up" in stopped.stderr
 
 
-def test_behind_a_public_name_everything_carries_that_name(tmp_path: Path) -> None:
+def test_behind_a_public_name_everything_carries_that_name_and_one_service_that_dies_stops_all(tmp_path: Path) -> None:
     with running_stack(tmp_path / "data", "--public-url", "https://mcp.example.com") as stack:
         assert stack.connection.mcp_endpoint == "https://mcp.example.com/mcp"
         assert stack.connection.issuer == "https://mcp.example.com"
         assert "documents" in stack.command("sources").stdout
-
-
-def test_the_console_lists_the_services_after_sign_in(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data") as stack:
-        connection: Connection | None = read(stack.folder.connection_file, Connection)
-        assert connection is not None
-        page = httpx2.get(connection.admin_url, follow_redirects=True)
-        assert page.status_code == 200
-        assert connection.mcp_endpoint not in page.text
+        children = stack.children()
+        worker = next(pid for pid in children if b"isthmus_db_worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(worker, signal.SIGKILL)
+        assert stack.process.wait(10) == 1
+        assert "db-worker ended by itself" in stack.output.read_text()
+    assert not [pid for pid in children if runs(pid)]

@@ -46,7 +46,7 @@ def wait_until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def test_status_shows_every_worker_and_what_it_did(tmp_path: Path) -> None:
+def test_status_shows_every_worker_and_what_it_did_and_the_doctor_finds_a_healthy_stack(tmp_path: Path) -> None:
     with running_stack(tmp_path / "data") as stack:
         shop = {"url": f"sqlite:///{tmp_path}/data/demo/shop.db", "access": "read-write"}
         with another_db_worker(stack, {"shop": shop}):
@@ -65,6 +65,10 @@ def test_status_shows_every_worker_and_what_it_did(tmp_path: Path) -> None:
         elsewhere = remote_status(stack, stack.connection.nats_url)
         assert "db.shop" in elsewhere.stdout
         assert "in flight" in watched(stack)
+        healthy = stack.command("doctor")
+        assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+        assert "No problems." in healthy.stdout
+        assert healthy.stdout.count("OK") >= 8
     stopped = stack.command("status")
     assert stopped.returncode == 1
     assert "isthmus up" in stopped.stderr
@@ -98,14 +102,6 @@ def remote_status(stack: Stack, nats_url: str) -> subprocess.CompletedProcess[st
         timeout=20,
         check=False,
     )
-
-
-def test_a_healthy_stack_has_no_problems(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data") as stack:
-        answer = stack.command("doctor")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "No problems." in answer.stdout
-    assert answer.stdout.count("OK") >= 8
 
 
 def test_the_doctor_finds_sources_that_do_not_answer_and_a_public_address_that_leads_elsewhere(tmp_path: Path) -> None:

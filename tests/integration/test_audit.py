@@ -30,7 +30,7 @@ from isthmus_auth import audit_stream
 from isthmus_mcp_gateway import audit
 from isthmus_mcp_gateway.audit import Audit, CallEvent
 from isthmus_mcp_gateway.redaction import KEPT, LONGEST
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import Shelf, served
 from trail import Event, reading
 
@@ -232,7 +232,7 @@ async def test_both_eras_and_tasks_leave_the_same_events_with_the_trace_of_their
 
 async def test_requests_that_come_no_further_than_the_gate_are_counted(nats: NatsServer) -> None:
     async with calling(nats) as (gateway, _), reading(nats) as trail:
-        async with httpx2.AsyncClient(base_url=gateway.url) as http:
+        async with httpx2.AsyncClient(base_url=gateway.url, verify=TLS) as http:
             await http.post("/mcp")  # as every client does at first
             for number in range(20):
                 await http.post("/mcp", headers={"Authorization": f"Bearer {number}"})

@@ -11,11 +11,12 @@ import pytest
 from pyotp.totp import TOTP
 
 from administrator import API, Administrator
-from auth_server import CLIENT_ID, CLIENT_SECRET, EMAIL, TLS, Auth, answered, auth_with_bus, claims, header
+from auth_server import CLIENT_ID, CLIENT_SECRET, EMAIL, Auth, answered, auth_with_bus, claims, header
 from browser import Form
 from isthmus import bus
 from isthmus_mcp_gateway.policy import PolicyWatch
 from isthmus_mcp_gateway.tokens import Claims, Verifier
+from servers import TLS
 
 PASSWORD = "a long password of ann's"
 
@@ -65,6 +66,12 @@ CALLS: list[tuple[str, str, Any]] = [
     ("DELETE", "/people/u_1/factors", None),
     ("GET", "/consents", None),
     ("DELETE", "/consents/x", None),
+    ("GET", "/sessions", None),
+    ("DELETE", "/sessions/x", None),
+    ("GET", "/audit", None),
+    ("GET", "/audit/export", None),
+    ("GET", "/catalog", None),
+    ("GET", "/catalog/db.x", None),
     ("GET", "/keys", None),
     ("POST", "/keys", {"name": "x", "scopes": ["data:read"]}),
     ("DELETE", "/keys/x", None),

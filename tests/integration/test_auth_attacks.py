@@ -16,10 +16,11 @@ from argon2 import PasswordHasher
 from hypothesis import HealthCheck, Phase, given, settings
 
 from administrator import API, Administrator
-from auth_server import CLIENT_ID, CLIENT_SECRET, EMAIL, PASSWORD, TLS, Auth, Browser, auth_with_bus
+from auth_server import CLIENT_ID, CLIENT_SECRET, EMAIL, PASSWORD, Auth, Browser, auth_with_bus
 from browser import Form
 from isthmus_auth import hashing
 from isthmus_auth.attempts import Attempts
+from servers import TLS
 
 SCRIPT = "<script>alert(1)</script>"
 ATTRIBUTE = "\" onmouseover='alert(1)' x=\""

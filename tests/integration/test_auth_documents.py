@@ -285,7 +285,7 @@ def test_clients_that_nobody_uses_go_after_a_month(tmp_path: Path) -> None:
     with auth.running(), sqlite3.connect(auth.database) as database:
         left = {row[0] for row in database.execute("select client_id from clients")}
         accounts = {row[0] for row in database.execute("select id from accounts")}
-    assert {used, young, unused[2], "isthmus-test", "isthmus-cli"} == left
+    assert {used, young, unused[2], "isthmus-test", "isthmus-cli", "isthmus-console"} == left
     assert unused[1] not in accounts
     assert unused[2] in accounts
 

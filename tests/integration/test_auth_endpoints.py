@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from auth_server import CLI_SECRET, CLIENT_ID, CLIENT_SECRET, REDIRECT, TLS, Auth, Browser, auth_with_bus, claims
+from auth_server import CLI_SECRET, CLIENT_ID, CLIENT_SECRET, REDIRECT, Auth, Browser, auth_with_bus, claims
+from servers import TLS
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ import pytest
 from pyotp.totp import TOTP
 
 from administrator import API, Administrator
-from auth_server import EMAIL, PASSWORD, TLS, Auth, Browser, auth_with_bus
+from auth_server import EMAIL, PASSWORD, Auth, Browser, auth_with_bus
 from browser import Form
 from isthmus_auth import attempts
 from isthmus_auth.attempts import SignInAttempts, network_of
+from servers import TLS
 
 OWN = "a password of ann's own"
 CODE = "/sign-in/code"

@@ -14,6 +14,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from administrator import Administrator
 from auth_server import CLIENT_ID, CLIENT_SECRET, Auth, Browser, auth_with_bus, claims
 from openid_server import OpenIdServer, openid_server
+from servers import TLS
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 PROVIDER = {
@@ -205,7 +206,7 @@ async def test_the_sdk_s_client_signs_in_with_an_assertion(
         sent.append(request.headers.get("authorization", ""))
         return httpx2.Response(200 if sent[-1] else 401)
 
-    async with httpx2.AsyncClient() as real:
+    async with httpx2.AsyncClient(verify=TLS) as real:
 
         async def transport(request: httpx2.Request) -> httpx2.Response:
             return resource(request) if request.url.path == "/mcp" else await real.send(request)

@@ -10,9 +10,10 @@ import httpx2
 import pytest
 
 from administrator import API, Administrator
-from auth_server import EMAIL, TLS, Auth, Browser, auth_with_bus
+from auth_server import EMAIL, Auth, Browser, auth_with_bus
 from browser import Form
 from gateways import Authority, Gateway, running_gateway
+from servers import TLS
 from shelf import Shelf, make_worker, served
 
 PASSWORD = "a long password of ann's"
@@ -36,7 +37,7 @@ def made(admin: Administrator, *scopes: str, **asked: Any) -> tuple[str, str]:
 
 
 async def status(gateway: Gateway, token: str, path: str = "/mcp") -> int:
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
         body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         return (await http.post(gateway.url + path, json=body, headers=headers)).status_code
@@ -183,4 +184,4 @@ def test_people_make_keys_of_their_own_and_end_those_alone(auth: Auth, admin: Ad
     own = again.partition('name="end" value="')[2].partition('"')[0]
     assert post(end=own).status_code == 303
     assert own not in browser.get("/keys").text
-    assert httpx2.post(f"{auth.url}/keys", data={"name": "x"}).status_code == 403
+    assert httpx2.post(f"{auth.url}/keys", data={"name": "x"}, verify=TLS).status_code == 403

@@ -19,6 +19,7 @@ from auth_server import EMAIL, PASSWORD, REDIRECT, Auth, Browser, answered, auth
 from browser import Form
 from isthmus_auth import pending
 from node import Javascript
+from servers import TLS
 from sites import Site, serving
 from trail import reading
 
@@ -109,7 +110,7 @@ def test_somebody_signs_in_at_the_example_page(
     assert again["address"] == f"{page}/sign-in.html"
     assert again["action"] == f"{auth.url}/login"
 
-    accepted = httpx2.post(again["action"], data=again["fields"], headers={"Origin": page})
+    accepted = httpx2.post(again["action"], data=again["fields"], headers={"Origin": page}, verify=TLS)
     assert (accepted.status_code, "set-cookie" in accepted.headers) == (303, False)
     on = browser.http.get(accepted.headers["location"])
     assert on.status_code == 303

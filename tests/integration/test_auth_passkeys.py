@@ -107,7 +107,7 @@ def test_an_answer_that_was_used_or_taken_elsewhere_signs_nobody_in(browser: Chr
     with page.expect_request("**/sign-in/passkey") as sent:
         page.get_by_role("button", name="Sign in with a passkey").click()
     used = sent.value.post_data or ""
-    expect(page.get_by_role("heading", name="MCP services")).to_be_visible()
+    expect(page.get_by_role("heading", name="Welcome to Isthmus")).to_be_visible()
 
     def replayed(to: Page) -> int:
         """The status of the same form, sent once more by this browser."""

@@ -22,13 +22,13 @@ import pytest
 from joserfc.jwk import ECKey, OctKey
 
 from administrator import Administrator
-from auth_server import EMAIL, PASSWORD, TLS, Auth, Browser, answered, auth_with_bus, challenge
+from auth_server import EMAIL, PASSWORD, Auth, Browser, answered, auth_with_bus, challenge
 from browser import Form
 from isthmus_auth import fetching, openid_client, providers
 from isthmus_auth.fetching import LARGEST
 from node import Javascript
 from openid_server import CLIENT_ID, CLIENT_SECRET, JSON, OpenIdServer, openid_server
-from servers import free_port
+from servers import TLS, free_port
 from trail import reading
 
 USUAL = {

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
-from auth_server import CLI_SECRET, CLIENT_ID, CLIENT_SECRET, PASSWORD, TLS, Auth
+from auth_server import CLI_SECRET, CLIENT_ID, CLIENT_SECRET, PASSWORD, Auth
 from isthmus.errors import ConfigurationError
 from isthmus_auth import database
 from isthmus_auth.database import migrate, open_engine
@@ -25,7 +25,7 @@ from isthmus_auth.models import Base
 from isthmus_auth.seed import seed
 from isthmus_auth.settings import AuthSettings
 from isthmus_auth.signing import SigningKeys
-from servers import free_port
+from servers import TLS, free_port
 
 
 def test_the_process_serves_from_an_empty_folder_and_stops_in_order(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from auth_server import EMAIL, Auth, Browser
 from browser import Form
+from servers import TLS
 
 LIMIT = 10
 PROXIED = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example", "Forwarded": "for=198.51.100.9;proto=http"}
@@ -63,6 +64,6 @@ def test_auth_answers_to_its_own_names_alone(tmp_path: Path) -> None:
         assert [status(host) for host in own] == [200] * len(own)
         foreign = ["evil.example", "mcp.example.com.evil.example", "127.0.0.1.evil.example", "", "[", "169.254.1.1"]
         assert [status(host) for host in foreign] == [421] * len(foreign)
-        refused = httpx2.get(f"{auth.url}/sign-in", headers={"Host": "evil.example"})
+        refused = httpx2.get(f"{auth.url}/sign-in", headers={"Host": "evil.example"}, verify=TLS)
         assert "Isthmus" in refused.text
         assert "default-src 'none'" in refused.headers["content-security-policy"]

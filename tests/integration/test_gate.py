@@ -19,7 +19,7 @@ from joserfc.jwk import ECKey
 from gateways import Gateway, running_gateway
 from isthmus import policy
 from isthmus.policy import Consent, Revoked, User
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import Shelf, make_worker, served
 
 LIST: dict[str, object] = {
@@ -48,7 +48,7 @@ async def gateway(nats: NatsServer) -> AsyncGenerator[Gateway]:
 
 async def post(gateway: Gateway, token: str | None, path: str = "/mcp", **headers: str) -> httpx2.Response:
     authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         return await http.post(gateway.url + path, json=LIST, headers={**HEADERS, **authorization, **headers})
 
 
@@ -148,7 +148,7 @@ async def test_revoked_tokens_and_disabled_users_are_refused(gateway: Gateway) -
     authority = gateway.authority
     await authority.publish({"revoked.session.s1": Revoked(int(time.time()) + 60)})
     await authority.publish({"user.bob": User("bob", ("reader",), disabled=True)})
-    async with httpx2.AsyncClient():
+    async with httpx2.AsyncClient(verify=TLS):
         end = time.monotonic() + 1
         while (await post(gateway, authority.token(sub="bob"))).status_code != 401:
             assert time.monotonic() < end
@@ -162,7 +162,7 @@ async def test_a_call_with_too_small_a_scope_is_answered_with_all_scopes_that_it
 ) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "write", "arguments": {"words": "x"}}}
     token = gateway.authority.token(scope="data:read")
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         answer = await http.post(
             gateway.mcp,
             json=call,
@@ -187,7 +187,7 @@ async def test_foreign_hosts_and_origins_are_refused(gateway: Gateway) -> None:
 
 
 async def test_metadata_names_the_resource_that_was_asked_for(gateway: Gateway) -> None:
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         base = f"{gateway.url}/.well-known/oauth-protected-resource"
         found = {path: (await http.get(base + path)).json() for path in ("", "/mcp", "/mcp/default", "/mcp/other")}
         assert (await http.get(base + "/mcp/nothing")).status_code == 404
@@ -205,7 +205,7 @@ async def test_an_unknown_service_is_not_found_and_garbage_is_no_server_error(ga
     token = gateway.authority.token()
     for path in ("/mcp/nothing", "/mcpx", "/mcp/default/more", "/mcp/..", "/mcp/default%2Fx"):
         assert (await post(gateway, token, path)).status_code == 404, path
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, verify=TLS) as http:
         for body in (b"", b"{", b"[]", b'"x"', b"\xff", b'{"method": 1}', b'{"jsonrpc":"2.0","id":1,"method":"nope"}'):
             answer = await http.post(gateway.mcp, content=body, headers={**HEADERS, "Content-Type": "application/json"})
             assert 400 <= answer.status_code < 500, (body, answer.status_code)

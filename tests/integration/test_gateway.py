@@ -13,7 +13,7 @@ from mcp import Client
 from gateways import Gateway, running_gateway
 from isthmus.grants import Grant
 from isthmus.policy import Role, Service, User
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import Shelf, make_worker, served
 
 T = TypeVar("T")
@@ -242,7 +242,7 @@ async def test_a_service_offers_only_its_own_scopes_whatever_a_token_says(nats: 
                 "There is no tool 'write'. There are fall, hold, list_sources, miss, say."
             ]
             assert not (await client.call_tool("say", {"words": "x", "database": "shelf"})).is_error
-        async with httpx2.AsyncClient(base_url=gateway.url) as http:
+        async with httpx2.AsyncClient(base_url=gateway.url, verify=TLS) as http:
             described = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
             refused = await http.post("/mcp")
         assert described["scopes_supported"] == ["data:read"]
@@ -279,7 +279,7 @@ async def gateway(nats: NatsServer) -> AsyncGenerator[Gateway]:
 
 async def test_a_gateway_is_ready_only_while_the_bus_is_there(nats: NatsServer) -> None:
     async def turns(status: int) -> None:
-        async with asyncio.timeout(15), httpx2.AsyncClient() as http:
+        async with asyncio.timeout(15), httpx2.AsyncClient(verify=TLS) as http:
             while (await http.get(f"{gateway.url}/readyz")).status_code != status:
                 await asyncio.sleep(0.05)
             assert (await http.get(f"{gateway.url}/healthz")).status_code == 200

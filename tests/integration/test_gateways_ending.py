@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError
 
 from gateways import Gateway
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import Shelf, make_worker, served
 from together import LIST, event, processes, say, session, until_free, until_said
 
@@ -120,7 +120,7 @@ async def test_at_sigterm_no_call_of_either_era_is_lost_and_streams_end_in_order
             ending = asyncio.create_task(asyncio.to_thread(both.processes[0].terminate))
             await until_not_ready(leaving)
             assert (await own.post(leaving, say("still"))).status_code == 200  # a new connection, too
-            async with httpx2.AsyncClient() as http:
+            async with httpx2.AsyncClient(verify=TLS) as http:
                 assert (await http.get(f"{leaving.url}/healthz")).status_code == 200
 
             assert [event async for event in events] == []  # the end, and not the loss, of the subscription
@@ -144,7 +144,7 @@ async def test_at_sigterm_no_call_of_either_era_is_lost_and_streams_end_in_order
 
 
 async def until_not_ready(gateway: Gateway) -> None:
-    async with asyncio.timeout(1), httpx2.AsyncClient() as http:
+    async with asyncio.timeout(1), httpx2.AsyncClient(verify=TLS) as http:
         while (await http.get(f"{gateway.url}/readyz")).status_code != 503:
             await asyncio.sleep(0.01)
 

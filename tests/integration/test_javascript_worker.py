@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from gateways import Authority, Gateway, running_gateway
 from isthmus import bus, subjects
 from isthmus.grants import EVERYTHING, Grant, Granted
-from isthmus.launcher.survey import Instance, Survey
+from isthmus.launcher.survey import surveying
 from isthmus.messages import (
     CODE_HEADER,
     ERROR_CODE_HEADER,
@@ -31,6 +31,7 @@ from isthmus.messages import (
     Principal,
 )
 from isthmus.policy import Role
+from isthmus.survey import Instance
 from node import Javascript
 from servers import NatsServer
 
@@ -79,7 +80,7 @@ async def until(ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], object
 
 async def instance(nats: NatsServer) -> Instance:
     """What the worker says of itself."""
-    async with Survey.open(nats.settings("ops")) as survey:
+    async with surveying(nats.settings("ops")) as survey:
         (found,) = (await survey.read()).workers
         return found
 

@@ -21,7 +21,7 @@ from isthmus_db_worker.settings import DatabaseSettings
 from isthmus_db_worker.worker import create_worker
 from isthmus_file_worker.settings import StoreSettings
 from isthmus_file_worker.worker import file_worker
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import served
 from stores import fill
 
@@ -281,7 +281,7 @@ async def test_reading_with_too_small_a_scope_is_answered_with_all_scopes_that_i
     has = "files:write"
     token = gateway.authority.token(scope=has, aud=gateway.mcp)
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         answer = await http.post(gateway.mcp, json=body, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 403
     assert f'scope="{" ".join(sorted((has, needed)))}"' in answer.headers["www-authenticate"]

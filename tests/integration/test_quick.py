@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways import Gateway, running_gateway
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import Shelf, make_worker, served
 from wire import VERSION, ask
 
@@ -32,7 +32,7 @@ async def open_gateway(nats: NatsServer) -> AsyncGenerator[Gateway]:
 
 async def post(gateway: Gateway, body: object, **headers: str) -> httpx2.Response:
     authorization = {"Authorization": f"Bearer {gateway.authority.token()}"}
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=TLS) as http:
         return await http.post(gateway.mcp, json=body, headers={**HEADERS, **authorization, **headers})
 
 
@@ -121,7 +121,7 @@ async def test_json_that_is_too_deep_is_no_request(nats: NatsServer) -> None:
     async with open_gateway(nats) as gateway:
         for version in (VERSION, "2025-11-25"):
             body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + "[" * 100_000 + "]" * 100_000 + "}"
-            async with httpx2.AsyncClient(timeout=20) as http:
+            async with httpx2.AsyncClient(timeout=20, verify=TLS) as http:
                 headers = {
                     **HEADERS,
                     "Authorization": f"Bearer {gateway.authority.token()}",

@@ -20,7 +20,7 @@ from mcp_types import CallToolResult
 
 from gateways import Gateway, running_gateway
 from isthmus.errors import ConfigurationError
-from isthmus.launcher.survey import Survey
+from isthmus.launcher.survey import surveying
 from isthmus.worker import ConfiguredSources, Source
 from servers import NatsServer
 from shelf import Shelf, make_worker, served
@@ -121,7 +121,7 @@ async def test_sources_are_added_changed_and_removed_and_no_call_of_another_fail
         await stack.enter_async_context(worker("isthmus_file_worker", config, nats))
         client = await stack.enter_async_context(client_of(gateway))
         await until(lambda: has(client, {"steady", "papers"}))
-        survey = await stack.enter_async_context(Survey.open(nats.settings("ops")))
+        survey = await stack.enter_async_context(surveying(nats.settings("ops")))
         began = await survey.read()
         for tool, arguments, right in (
             ("query_table", {"database": "steady", "table": "facts"}, "I am steady"),
@@ -240,7 +240,7 @@ async def are(found: list[str], wanted: list[str]) -> bool:
 
 
 async def in_flight(nats: NatsServer, number: int) -> bool:
-    async with Survey.open(nats.settings("ops")) as survey:
+    async with surveying(nats.settings("ops")) as survey:
         return sum(source.total.in_flight for source in (await survey.read()).sources) == number
 
 

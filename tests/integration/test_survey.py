@@ -3,55 +3,17 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from isthmus import bus, subjects
-from isthmus.grants import EVERYTHING, Granted
 from isthmus.launcher.status import NOTHING, render
-from isthmus.launcher.survey import BusUnreachable, Figures, Status, Survey
-from isthmus.messages import TIMEOUT_HEADER, VERSION_HEADER, Envelope, Principal
+from isthmus.launcher.survey import surveying
 from isthmus.settings import BusSettings
+from isthmus.survey import BusUnreachable, Figures, Status
 from servers import NatsServer, free_port
-from shelf import Shelf, make_worker, served
-
-
-@asynccontextmanager
-async def calling(nats: NatsServer) -> AsyncGenerator["asyncio.Queue[bytes]"]:
-    """Sends `tool` on the shelf for each name that is put in, and returns once each call runs or was answered."""
-    client = await bus.connect(nats.settings("gateway"), "gateway")
-    heard = asyncio.Queue[bool]()
-    names = asyncio.Queue[bytes]()
-
-    async def on_reply(message: object) -> None:
-        await heard.put(True)
-
-    await client.subscribe("_INBOX_gateway.db.test.*", cb=on_reply)
-
-    async def send() -> None:
-        number = 0
-        while True:
-            tool = (await names.get()).decode()
-            number += 1
-            granted = {"db.shelf": Granted.of([EVERYTHING])}
-            envelope = Envelope(f"c{number}", Principal("u", "c", "default"), granted, msgspec.Raw(b'{"words": "x"}'))
-            await client.publish(
-                subjects.call("db", "shelf", tool),
-                msgspec.json.encode(envelope),
-                reply=f"_INBOX_gateway.db.test.{number}",
-                headers={VERSION_HEADER: "1", TIMEOUT_HEADER: "5000"},
-            )
-            await asyncio.wait_for(heard.get(), 5)
-            names.task_done()
-
-    sending = asyncio.create_task(send())
-    yield names
-    sending.cancel()
-    await client.close()
+from shelf import Shelf, calling, make_worker, served
 
 
 def shown(status: Status, width: int) -> str:
@@ -63,7 +25,7 @@ def shown(status: Status, width: int) -> str:
 
 
 async def test_a_bus_without_workers_is_said(nats: NatsServer) -> None:
-    async with Survey.open(nats.settings("ops")) as survey:
+    async with surveying(nats.settings("ops")) as survey:
         status = await survey.read()
     assert status == Status(workers=[], sources=[])
     assert shown(status, 80).strip() == NOTHING
@@ -72,7 +34,7 @@ async def test_a_bus_without_workers_is_said(nats: NatsServer) -> None:
 async def test_two_workers_of_one_source_are_added_up_and_shown_below_it(nats: NatsServer) -> None:
     shelf = Shelf()
     async with served(make_worker(shelf), nats), served(make_worker(shelf), nats), calling(nats) as calls:
-        async with Survey.open(nats.settings("ops")) as survey:
+        async with surveying(nats.settings("ops")) as survey:
             await survey.read()
             for tool in ("say", "say", "fall", "hold"):
                 await calls.put(tool.encode())
@@ -110,6 +72,6 @@ async def test_what_keeps_from_asking_is_one_sentence_without_the_password(nats:
     }
     for sentence, settings in cases.items():
         with pytest.raises(BusUnreachable, match=sentence) as raised:
-            async with Survey.open(settings) as survey:
+            async with surveying(settings) as survey:
                 await survey.read()
         assert "hunter2" not in raised.value.message

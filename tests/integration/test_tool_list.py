@@ -11,7 +11,7 @@ import pytest
 from fleet import KEY, process, until_listed
 from gateways import Gateway, running_gateway
 from isthmus.scopes import SCOPES
-from servers import NatsServer
+from servers import TLS, NatsServer
 from tool_table import URL, listed, size
 
 KB = 1024
@@ -35,7 +35,7 @@ async def ask(gateway: Gateway) -> bytes:
         "MCP-Protocol-Version": "2026-07-28",
         "Mcp-Method": "tools/list",
     }
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=TLS) as http:
         return (await http.post(gateway.mcp, json=LIST, headers=headers)).content
 
 

@@ -13,7 +13,7 @@ from gateways import Gateway, running_gateway
 from isthmus.grants import Grant
 from isthmus.policy import Role, User
 from notes import ERAS, noted, tool_names, until
-from servers import NatsServer
+from servers import TLS, NatsServer
 
 TEA = "notes://home/public/tea"
 PLAN = "notes://home/secret/plan"
@@ -166,7 +166,7 @@ async def test_a_2026_client_does_not_hear_of_what_it_may_not_read(nats: NatsSer
 
 async def test_a_2025_client_that_does_not_read_its_stream_holds_up_nobody(nats: NatsServer) -> None:
     long = "notes://home/public/" + "x" * 4000
-    async with noted(nats) as gateway, httpx2.AsyncClient(timeout=20) as http, gateway.client() as actor:
+    async with noted(nats) as gateway, httpx2.AsyncClient(timeout=20, verify=TLS) as http, gateway.client() as actor:
         session = await open_session(http, gateway)
         uris = [f"{long}{number}" for number in range(20)]
         for number, uri in enumerate(uris):

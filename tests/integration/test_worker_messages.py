@@ -10,7 +10,7 @@ import mcp_types as types
 import pytest
 
 from notes import ERAS, Notes, noted
-from servers import NatsServer
+from servers import TLS, NatsServer
 from wire import headers, with_meta
 
 # The client library warns of methods that 2026-07-28 removed; the gateway serves both eras.
@@ -59,7 +59,7 @@ async def test_a_2026_client_says_with_each_request_what_it_wants_to_hear(
 
 
 async def test_a_level_that_does_not_exist_is_refused_and_changes_nothing(nats: NatsServer) -> None:
-    async with noted(nats) as gateway, httpx2.AsyncClient(timeout=10) as http:
+    async with noted(nats) as gateway, httpx2.AsyncClient(timeout=10, verify=TLS) as http:
         params = with_meta({"name": "talk", "arguments": {"database": "home"}})
         params["_meta"]["io.modelcontextprotocol/logLevel"] = "loud"
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
@@ -95,7 +95,11 @@ async def test_a_client_that_did_not_ask_for_progress_gets_none(nats: NatsServer
 
 async def test_a_client_that_does_not_read_holds_up_nobody(nats: NatsServer) -> None:
     notes = Notes()
-    async with noted(nats, notes) as gateway, gateway.client() as other, httpx2.AsyncClient(timeout=20) as http:
+    async with (
+        noted(nats, notes) as gateway,
+        gateway.client() as other,
+        httpx2.AsyncClient(timeout=20, verify=TLS) as http,
+    ):
         arguments = {"database": "home", "times": 1000, "size": 50_000}
         params = with_meta({"name": "flood", "arguments": arguments}, progressToken="p")
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}

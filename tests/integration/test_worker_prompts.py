@@ -14,7 +14,7 @@ from isthmus.grants import Grant
 from isthmus.policy import Role, User
 from isthmus.worker import Call, Worker
 from notes import ERAS, Notes, Plain, make_worker, noted, tool_names, until
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import served
 from wire import headers, with_meta
 
@@ -201,7 +201,7 @@ async def test_a_tool_with_a_schema_that_mcp_does_not_allow_hides_nothing_but_it
 
 async def test_text_that_is_no_unicode_is_refused_in_a_sentence(nats: NatsServer) -> None:
     broken = {"database": "home", "topic": "\ud800"}
-    async with noted(nats) as gateway, httpx2.AsyncClient(timeout=10) as http:
+    async with noted(nats) as gateway, httpx2.AsyncClient(timeout=10, verify=TLS) as http:
         for method, params in (
             ("tools/call", {"name": "order", "arguments": broken}),
             ("prompts/get", {"name": "summarize", "arguments": broken}),

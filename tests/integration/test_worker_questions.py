@@ -21,7 +21,7 @@ from isthmus.policy import StateKeys
 from isthmus.results import InputMethod, InputRequest, InputRequiredResult
 from isthmus.worker import Call
 from notes import ERAS, Notes, Plain, make_worker, noted, tool_names, until
-from servers import NatsServer
+from servers import TLS, NatsServer
 from shelf import served
 from wire import ask, with_meta
 from wire import headers as wire_headers
@@ -260,5 +260,5 @@ async def test_no_answer_and_no_state_that_a_client_makes_up_breaks_anything(nat
 
             holds()
 
-        with httpx2.Client(timeout=10) as http:
+        with httpx2.Client(timeout=10, verify=TLS) as http:
             await asyncio.to_thread(hold, http)

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import hmac
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -14,6 +16,8 @@ from isthmus import subjects
 
 REVISION = "revision"
 """In the metadata of PING: changes whenever INFO does."""
+
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9]{1,64}")
 
 
 class Advertisement(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,35 @@ class Advertisement(msgspec.Struct, frozen=True, kw_only=True):
     """The digest of the set of tools that this source has."""
     access: str
     """`read-only` or `read-write`."""
+
+
+def is_instance(text: str) -> bool:
+    """Whether `text` may stand for one worker process: the name of its service, a dot, its id."""
+    return _INSTANCE.fullmatch(text) is not None
+
+
+def offered(service: str, name: str, subject: str, metadata: Mapping[str, str]) -> Advertisement | None:
+    """What an endpoint in INFO advertises; None: it is no source, as subject and service are not what its kind says."""
+    try:
+        advertisement = msgspec.convert(metadata, Advertisement)
+    except msgspec.ValidationError:
+        return None
+    kind = advertisement.kind
+    if not (subjects.is_kind(kind) and subjects.is_name(name)):
+        return None
+    if service != f"{kind}-worker" or subject != subjects.calls(kind, name):
+        return None
+    return advertisement
+
+
+def shown(advertisements: Iterable[Advertisement]) -> Advertisement:
+    """Of several workers that serve one source, the words that are shown: the same wherever they are read."""
+    return min(advertisements, key=lambda a: (a.fingerprint, a.title, a.description))
+
+
+def differ(advertisements: Iterable[Advertisement]) -> bool:
+    """Whether they are about different targets: then nobody can say which of them a call would reach."""
+    return len({advertisement.fingerprint for advertisement in advertisements}) > 1
 
 
 def fingerprint(target: str, key: str) -> str:

@@ -9,13 +9,14 @@ import msgspec
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from isthmus.origins import Origins
 from isthmus_auth import passkeys, passwords, totp
 from isthmus_auth.answers import Refusal, see_other
 from isthmus_auth.audit import AuthEvent, note
+from isthmus_auth.authorizations import sign_out
 from isthmus_auth.browser import Browser, account_of, address_of, check_form
 from isthmus_auth.hashing import digest, verify_password
 from isthmus_auth.headers import SCRIPTED
@@ -176,7 +177,7 @@ def _remove_passkey(asking: Asking) -> tuple[Shown, str]:
 
 def _sign_out_others(asking: Asking) -> tuple[Shown, str]:
     own = BrowserSession.id_hash != digest(asking.browser.id), BrowserSession.account_id == asking.account.id
-    asking.session.execute(delete(BrowserSession).where(*own))
+    sign_out(asking.session, *own)
     return Shown(done="Every other browser is signed out."), "delete sessions"
 
 

@@ -1,16 +1,19 @@
 """Who administrates, and how a change is made: checked, on record, on its way to the gateways before it is answered.
 
-Who calls is an administrator: with a browser session, as in the console, and then what changes anything carries the
-session's token in `X-CSRF-Token`; or with an API key of the scope `admin` as bearer token. Every change is one
-transaction with its event on the audit trail, and is answered once the gateways have it, or after a second.
+Who asks is an administrator: with a browser session, as in the console, and then what changes anything carries the
+session's token, in `X-CSRF-Token` or in a form of the console; or with an API key of the scope `admin` as bearer token.
+Every change is one transaction with its event on the audit trail, and is answered once the gateways have it, or after a
+second.
 """
 
 import asyncio
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from litestar import Request
+from litestar.di import NamedDependency
 from sqlalchemy.orm import Session
 
 from isthmus_auth import api_keys
@@ -28,56 +31,74 @@ PUBLISHED_WITHIN = 1.0
 
 T = TypeVar("T")
 Work = Callable[[Session, Account], T]
-Asking = Request[Any, Any, Any]
 
 
-async def read(request: Asking, site: Site, work: Work[T]) -> T:
-    """What an administrator asks to see. Raises Refusal."""
-    caller = _caller(request, site)
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request of somebody who says that they administrate."""
 
-    def run() -> T:
-        with site.sessions.begin() as session:
-            return work(session, _administrator(session, caller))
+    site: Site
+    caller: Browser | str
+    """The browser, or the API key that was sent."""
+    address: str
+    intended: bool
+    """Whether it proves to be no forgery (CSRF): nothing is changed without."""
 
-    return await asyncio.to_thread(run)
+    async def read(self, work: Work[T]) -> T:
+        """What an administrator asks to see. Raises Refusal."""
 
+        def run() -> T:
+            with self.site.sessions.begin() as session:
+                return work(session, _administrator(session, self.caller))
 
-async def change(
-    request: Asking,
-    site: Site,
-    action: Literal["create", "update", "delete", "secret"],
-    named: Callable[[T], str],
-    work: Work[T],
-) -> T:
-    """Does it, puts it on record, and waits until the gateways know. Raises Refusal."""
-    caller, address = _caller(request, site), address_of(request)
-    if isinstance(caller, Browser):
-        sent = request.headers.get(CSRF_HEADER, "").encode()
-        if not hmac.compare_digest(caller.csrf_token.encode(), sent):
+        return await asyncio.to_thread(run)
+
+    async def suppose(self, work: Work[T]) -> T:
+        """What would be if it were done; nothing of it stays. Raises Refusal."""
+
+        def run() -> T:
+            with self.site.sessions() as session:
+                try:
+                    return work(session, _administrator(session, self.caller))
+                finally:
+                    session.rollback()
+
+        return await asyncio.to_thread(run)
+
+    async def change(
+        self, action: Literal["create", "update", "delete", "secret"], named: Callable[[T], str], work: Work[T]
+    ) -> T:
+        """Does it, puts it on record, and waits until the gateways know. Raises Refusal."""
+        if not self.intended:
             raise Refusal(403, "Send the csrf_token of /api/admin/me as X-CSRF-Token.")
 
-    def run() -> tuple[T, int]:
-        with site.sessions.begin() as session:
-            by = _administrator(session, caller)
-            done = work(session, by)
-            note(
-                session,
-                AuthEvent(event="admin", address=address, principal=by.id, action=action, object=named(done)),
-            )
-            session.flush()
-            return done, last_recorded(session)
+        def run() -> tuple[T, int]:
+            with self.site.sessions.begin() as session:
+                by = _administrator(session, self.caller)
+                done = work(session, by)
+                event = AuthEvent(
+                    event="admin", address=self.address, principal=by.id, action=action, object=named(done)
+                )
+                note(session, event)
+                session.flush()
+                return done, last_recorded(session)
 
-    async with site.hashing:  # some of this hashes a password
-        done, change = await asyncio.to_thread(run)
-    if change:
-        await site.publisher.wait_for(change, PUBLISHED_WITHIN)
-    return done
+        async with self.site.hashing:  # some of this hashes a password
+            done, change = await asyncio.to_thread(run)
+        if change:
+            await self.site.publisher.wait_for(change, PUBLISHED_WITHIN)
+        return done
 
 
-def _caller(request: Asking, site: Site) -> Browser | str:
-    """The browser, or the API key that was sent."""
+def of_program(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Asking:
+    """Who asks the API."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else Browser.of(request, site.origins)
+    if kind.lower() == "bearer":
+        return Asking(site, token.strip(), address_of(request), intended=True)
+    browser = Browser.of(request, site.origins)
+    sent = request.headers.get(CSRF_HEADER, "").encode()
+    intended = hmac.compare_digest(browser.csrf_token.encode(), sent)
+    return Asking(site, browser, address_of(request), intended)
 
 
 def _administrator(session: Session, caller: Browser | str) -> Account:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from isthmus import policy
@@ -72,11 +72,16 @@ class MadeApiKey(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
 
 
-def find(session: Session, account_id: str, after: str, limit: int) -> list[ApiKey]:
-    """Keys in order of their ids, after one of them; of one account, or of all if that is empty."""
+def find(session: Session, account_id: str, after: str, limit: int, text: str = "") -> list[ApiKey]:
+    """Keys in order of their ids, after one of them; of one account, or of all if that is empty; only those with the
+    text in their name, their id or that of their owner."""
     statement = select(Row).where(Row.id > after)
     if account_id:
         statement = statement.where(Row.account_id == account_id)
+    if text:
+        columns = Row.name, Row.id, Row.account_id, Account.email
+        found = (column.icontains(text, autoescape=True) for column in columns)
+        statement = statement.join(Account, Row.account_id == Account.id).where(or_(*found))
     return [_key(row) for row in session.scalars(statement.order_by(Row.id).limit(limit))]
 
 

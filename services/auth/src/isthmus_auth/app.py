@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -20,12 +19,13 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from isthmus import lifetime
-from isthmus.origins import Origins
+from isthmus.origins import Origins, parse_origin
 from isthmus_auth import (
     account,
     admin_api,
     apps,
     consent,
+    console,
     device,
     endpoints,
     errors,
@@ -34,6 +34,8 @@ from isthmus_auth import (
     pages,
     provider_sign_in,
     second_steps,
+    static,
+    templates,
     tokens,
 )
 from isthmus_auth.answers import Refusal
@@ -42,6 +44,7 @@ from isthmus_auth.authorizations import forget_expired
 from isthmus_auth.client_documents import Documents
 from isthmus_auth.client_keys import ClientKeys
 from isthmus_auth.database import migrate, open_engine
+from isthmus_auth.gateway_client import open_gateway
 from isthmus_auth.headers import with_headers
 from isthmus_auth.hosts import with_known_hosts
 from isthmus_auth.outbox import last_recorded
@@ -53,6 +56,7 @@ from isthmus_auth.settings import AuthSettings
 from isthmus_auth.signing import SigningKeys
 from isthmus_auth.site import Site
 from isthmus_auth.sources import Sources
+from isthmus_auth.topology import Watch
 
 logger = logging.getLogger("isthmus_auth")
 
@@ -62,7 +66,6 @@ OPENAPI = OpenAPIConfig(
     path="/api",
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
 )
-STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: AuthSettings) -> ASGIApp:
@@ -74,7 +77,6 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             app.state.site = site
             yield
 
-    environment = Environment(loader=PackageLoader("isthmus_auth"), autoescape=True, undefined=StrictUndefined)
     app = Litestar(
         route_handlers=[
             pages.root,
@@ -90,7 +92,6 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             login_pages.go_on,
             provider_sign_in.begin,
             provider_sign_in.come_back,
-            pages.admin,
             consent.show_consent,
             consent.decide,
             apps.show_apps,
@@ -109,10 +110,9 @@ def create_app(settings: AuthSettings) -> ASGIApp:
             endpoints.service_info,
             endpoints.healthz,
             endpoints.readyz,
-            style,
-            passkeys_script,
-            icon,
+            static.file,
             admin_api.ROUTES,
+            console.ROUTES,
         ],
         dependencies={
             "site": Provide(_site, sync_to_thread=False),
@@ -121,7 +121,7 @@ def create_app(settings: AuthSettings) -> ASGIApp:
         },
         exception_handlers=errors.handlers(),
         lifespan=[opened],
-        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
+        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates.environment())),
         request_max_body_size=LONGEST_BODY,
         openapi_config=OPENAPI,
         include_in_schema=False,
@@ -145,46 +145,27 @@ async def open_site(settings: AuthSettings) -> AsyncGenerator[Site]:
             publisher.audit.wake()
 
     event.listen(sessions, "after_commit", wake)
+    watch = Watch(lambda: publisher.connection)
     publishing = asyncio.create_task(publisher.run(), name="publisher")
     publishing.add_done_callback(_publisher_ended)
     try:
-        yield Site(
-            Origins.of(settings),
-            sessions,
-            signing_keys,
-            publisher,
-            Sources(lambda: publisher.connection),
-            Documents(sessions, local=settings.allow_local_clients),
-            ClientKeys(sessions, local=settings.allow_local_clients),
-            Sealing(Path(settings.data_dir)),
-        )
+        async with open_gateway(parse_origin(settings.gateway_address)) as gateway:
+            yield Site(
+                Origins.of(settings),
+                sessions,
+                signing_keys,
+                publisher,
+                watch,
+                Sources(watch),
+                Documents(sessions, local=settings.allow_local_clients),
+                ClientKeys(sessions, local=settings.allow_local_clients),
+                Sealing(Path(settings.data_dir)),
+                gateway,
+            )
     finally:
         publishing.cancel()
         await asyncio.wait([publishing])
         engine.dispose()
-
-
-@get("/static/style.css", sync_to_thread=False, cache_control=None)
-def style() -> Response[bytes]:
-    """The one stylesheet."""
-    return _static("style.css", "text/css")
-
-
-@get("/static/passkeys.js", sync_to_thread=False, cache_control=None)
-def passkeys_script() -> Response[bytes]:
-    """The script that asks a browser for a passkey."""
-    return _static("passkeys.js", "text/javascript")
-
-
-@get("/static/icon.svg", sync_to_thread=False, cache_control=None)
-def icon() -> Response[bytes]:
-    """The one picture."""
-    return _static("icon.svg", "image/svg+xml")
-
-
-def _static(name: str, kind: str) -> Response[bytes]:
-    headers = {"Cache-Control": "public, max-age=3600"}
-    return Response((STATIC / name).read_bytes(), media_type=kind, headers=headers)
 
 
 def _prepare(engine: Engine, settings: AuthSettings) -> SigningKeys:

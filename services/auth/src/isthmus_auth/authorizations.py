@@ -2,7 +2,7 @@
 
 import time
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from isthmus import policy
@@ -92,6 +92,15 @@ def revoke(session: Session, authorization: Authorization) -> None:
     session.merge(Revocation(key=key, before=before, expires_at=expires_at))
     outbox.record(session, key, policy.Revoked(before), expires_at)
     outbox.record(session, policy.key("consent", authorization.sid), None)
+
+
+def sign_out(session: Session, *which: ColumnElement[bool]) -> None:
+    """Ends browser sessions, and with them what the console could do in each."""
+    ending = select(BrowserSession.id_hash).where(*which)
+    of_console = Authorization.browser.in_(ending), Authorization.revoked_at.is_(None)
+    for authorization in list(session.scalars(select(Authorization).where(*of_console))):
+        revoke(session, authorization)
+    session.execute(delete(BrowserSession).where(*which))
 
 
 def forget_expired(session: Session) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from isthmus.origins import Origins
 from isthmus_auth.answers import Refusal
+from isthmus_auth.authorizations import sign_out
 from isthmus_auth.hashing import digest, random_secret
 from isthmus_auth.models import Account, BrowserSession
 from isthmus_auth.parameters import Parameters
@@ -128,8 +129,7 @@ def begin_session(
 
 def end_session(session: Session, browser: Browser) -> None:
     """Signs out."""
-    if row := session.get(BrowserSession, digest(browser.id)):
-        session.delete(row)
+    sign_out(session, BrowserSession.id_hash == digest(browser.id))
 
 
 def _secure(origins: Origins) -> bool:

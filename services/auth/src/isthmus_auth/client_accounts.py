@@ -21,15 +21,17 @@ from isthmus_auth.hashing import digest, random_id, random_secret
 from isthmus_auth.models import SET_UP, Account, Authorization, Client, Revocation, Service
 from isthmus_auth.people import Attributes, Words, roles_of
 from isthmus_auth.redirects import problem
-from isthmus_auth.seed import CLI
+from isthmus_auth.seed import CLI, CONSOLE
 from isthmus_auth.signing import LONGEST_ACCESS
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Uris = Annotated[list[Annotated[str, Meta(max_length=2048)]], Meta(max_length=50)]
 Grants = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(min_length=1, max_length=10)]
 Method = Literal["secret", "private_key_jwt", "none"]
+Origin = Literal["service", "administrator", "registration", "document", "command line", "console"]
 
 OWN = "client_credentials"
+THE_CONSOLE = "This is the console itself: it acts for whoever is signed in to it, and stays as it is."
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -38,7 +40,7 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     client_id: str
     name: str
-    origin: Literal["service", "administrator", "registration", "document", "command line"]
+    origin: Origin
     """Who made it known: an MCP service has one of its own, others registered themselves or have a document."""
     namespace: str | None
     """The one MCP service it may ask for; null: any."""
@@ -140,6 +142,8 @@ def create(session: Session, asked: NewClient) -> ClientSecret:
 def change(session: Session, client_id: str, asked: ClientChange) -> ClientInfo:
     """Raises Refusal."""
     client = _row(session, client_id)
+    if client_id == CONSOLE:
+        raise Refusal(409, THE_CONSOLE)
     described = (asked.name, asked.redirect_uris, asked.grant_types)
     if not client.set_up and any(field is not msgspec.UNSET for field in described):
         raise Refusal(409, "This client describes itself; only its own roles can be changed here.")
@@ -186,6 +190,8 @@ def rotate(session: Session, client_id: str) -> ClientSecret:
 def remove(session: Session, client_id: str) -> None:
     """Ends a client with all that it was allowed; no token of it is valid any more. Raises Refusal."""
     client = _row(session, client_id)
+    if client_id == CONSOLE:
+        raise Refusal(409, THE_CONSOLE)
     if client_id == CLI:
         raise Refusal(409, "The client of the command line goes when its secret is no longer in the settings.")
     if client.service is not None and client.service.own_client is client:
@@ -223,7 +229,11 @@ def _info(session: Session, row: Client) -> ClientInfo:
         name=row.name,
         origin=_origin(row),
         namespace=row.namespace,
-        method="none" if row.public else "private_key_jwt" if row.secret_hash is None else "secret",
+        method="none"
+        if row.public or row.client_id == CONSOLE
+        else "private_key_jwt"
+        if row.secret_hash is None
+        else "secret",
         redirect_uris=row.redirect_uris,
         grant_types=row.grant_types,
         roles=[role.id for role in account.roles] if account else [],
@@ -233,9 +243,11 @@ def _info(session: Session, row: Client) -> ClientInfo:
     )
 
 
-def _origin(row: Client) -> Literal["service", "administrator", "registration", "document", "command line"]:
+def _origin(row: Client) -> Origin:
     if row.client_id == CLI:
         return "command line"
+    if row.client_id == CONSOLE:
+        return "console"
     if not row.set_up:
         return "registration" if row.fresh_until is None else "document"
     return "administrator" if row.client_id.startswith(SET_UP) else "service"

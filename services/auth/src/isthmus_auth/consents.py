@@ -3,12 +3,12 @@
 import time
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from isthmus_auth.answers import Refusal
 from isthmus_auth.authorizations import revoke
-from isthmus_auth.models import Authorization
+from isthmus_auth.models import Account, Authorization, Client
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +29,19 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch, as `created_at`; tokens that are renewed put it off."""
 
 
-def find(session: Session, account_id: str, client_id: str, after: str, limit: int) -> list[Allowed]:
-    """Those that hold, in order of their `sid`, after one of them; of an account, of a client, or of all."""
+def find(session: Session, account_id: str, client_id: str, after: str, limit: int, text: str = "") -> list[Allowed]:
+    """Those that hold, in order of their `sid`, after one of them; of an account, of a client, or of all; only those
+    with the text in the name of the client, its id, or that of the owner."""
     live = Authorization.revoked_at.is_(None), Authorization.expires_at > int(time.time()), Authorization.sid > after
     statement = select(Authorization).where(*live)
     if account_id:
         statement = statement.where(Authorization.account_id == account_id)
     if client_id:
         statement = statement.where(Authorization.client_id == client_id)
+    if text:
+        columns = Client.name, Client.client_id, Account.id, Account.email
+        found = (column.icontains(text, autoescape=True) for column in columns)
+        statement = statement.join(Authorization.client).join(Authorization.account).where(or_(*found))
     return [_allowed(row) for row in session.scalars(statement.order_by(Authorization.sid).limit(limit))]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from isthmus_auth.models import Base
 from isthmus_auth.settings import AuthSettings
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest revision in `migrations/versions`; a test holds it to that."""
 
 START_LOCK = 7411

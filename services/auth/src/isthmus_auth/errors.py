@@ -8,12 +8,17 @@ import msgspec
 from authlib.oauth2 import OAuth2Error
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.response import Redirect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from isthmus_auth.answers import Refusal, error_page, json_answer
+from isthmus_auth.browser import Browser
 from isthmus_auth.headers import PROTOCOL
+from isthmus_auth.pages import sign_in_first
 from isthmus_auth.server import Answer
+from isthmus_auth.sign_ins import ADMIN
+from isthmus_auth.site import Site
 
 logger = logging.getLogger("isthmus_auth")
 
@@ -24,7 +29,7 @@ SENTENCES = {
 }
 
 
-def handlers() -> dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]:
+def handlers() -> dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any] | Redirect]]:
     """Who answers for which exception."""
     return {
         OAuth2Error: _protocol_error,
@@ -40,7 +45,9 @@ def _protocol_error(request: Request[Any, Any, Any], error: OAuth2Error) -> Resp
     return _answer(request, error.status_code, error.error or "invalid_request", description)
 
 
-def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any] | Redirect:
+    if error.status_code == 401 and f"{request.url.path}/".startswith(ADMIN):
+        return _sign_in_first(request)
     if isinstance(error, ValidationException):
         return _answer(request, 400, "invalid_request", _what_is_wrong(error))
     known = SENTENCES.get(error.status_code, "The request is not valid.")
@@ -56,6 +63,16 @@ def _no_database(request: Request[Any, Any, Any], error: Exception) -> Response[
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _answer(request, 500, "server_error", "Something went wrong here; the log of the server has the reason.")
+
+
+def _sign_in_first(request: Request[Any, Any, Any]) -> Response[Any] | Redirect:
+    """To the sign-in page, and from there to the page of the console that was asked for."""
+    if request.headers.get("hx-request"):  # a part of a page, which only the whole page can leave
+        return Response(b"", status_code=401, headers={"HX-Refresh": "true"})
+    query = f"?{request.url.query}" if request.url.query else ""
+    then = f"{request.url.path}{query}" if request.method == "GET" else ADMIN
+    site: Site = request.app.state.site
+    return sign_in_first(Browser.of(request, site.origins), site, then)
 
 
 def _answer(request: Request[Any, Any, Any], status: int, code: str, sentence: str) -> Response[Any]:

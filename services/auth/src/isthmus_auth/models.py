@@ -185,6 +185,8 @@ class Authorization(Base):
     created_at: Mapped[int]
     expires_at: Mapped[int] = mapped_column(index=True)
     revoked_at: Mapped[int | None]
+    browser: Mapped[str | None] = mapped_column(String(64), index=True)
+    """The browser session that it ends with: of the console alone."""
     account: Mapped[Account] = relationship()
     client: Mapped[Client] = relationship()
 

@@ -1,4 +1,4 @@
-"""The pages that people see: sign-in, the admin console, and what went wrong."""
+"""The pages of sign-in."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,6 @@ import msgspec
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
-from sqlalchemy import select
 
 from isthmus_auth import passkeys
 from isthmus_auth.answers import Refusal, see_other
@@ -23,7 +22,7 @@ from isthmus_auth.browser import (
 )
 from isthmus_auth.headers import SCRIPTED
 from isthmus_auth.login_pages import page_for
-from isthmus_auth.models import Account, Service
+from isthmus_auth.models import Account
 from isthmus_auth.parameters import Parameters
 from isthmus_auth.provider_sign_in import Button, buttons
 from isthmus_auth.sign_ins import ADMIN, Denied, account_with, safe, signed_in
@@ -35,16 +34,6 @@ DENIALS = {
     "wrong": (403, "The e-mail address or the password is wrong."),
     "too_many": (429, "There were too many attempts. Wait five minutes, then try again."),
 }
-
-
-class ServiceRow(msgspec.Struct, frozen=True):
-    """One line of the console."""
-
-    label: str
-    namespace: str
-    description: str
-    endpoint: str
-    client_ids: list[str]
 
 
 def sign_in_first(browser: Browser, site: Site, then: str) -> Redirect:
@@ -105,30 +94,6 @@ def sign_out(
             note(session, AuthEvent(event="sign_out", address=address_of(request), principal=account.id))
         end_session(session, browser)
     return see_other(f"{SIGN_IN}?{urlencode({'next': ADMIN})}", session_cookie(site.origins, ""))
-
-
-@get(ADMIN, sync_to_thread=True)
-def admin(request: Request[Any, Any, Any], site: NamedDependency[Site]) -> Template | Redirect:
-    """The console: the MCP services there are."""
-    browser = Browser.of(request, site.origins)
-    with site.sessions.begin() as session:
-        account = account_of(session, browser)
-        if account is None:
-            return sign_in_first(browser, site, ADMIN)
-        if not account.is_admin:
-            raise Refusal(403, "This page is for administrators.")
-        services = [
-            ServiceRow(
-                label=row.label,
-                namespace=row.namespace,
-                description=row.description,
-                endpoint=site.origins.endpoint("" if row.is_default else row.namespace),
-                client_ids=[client.client_id for client in row.clients],
-            )
-            for row in session.scalars(select(Service).order_by(Service.is_default.desc(), Service.namespace))
-        ]
-        context = {"services": services, "email": account.email, "csrf_token": browser.csrf_token}
-    return Template("admin.html", context=context)
 
 
 def _show_sign_in(site: Site, request: Request[Any, Any, Any]) -> Template | Redirect:

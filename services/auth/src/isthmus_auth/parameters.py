@@ -18,17 +18,21 @@ class Parameters(msgspec.Struct, frozen=True):
     lists: dict[str, list[str]]
 
     @classmethod
-    def parse(cls, raw: bytes, longest: int = LONGEST_QUERY) -> Self:
-        """Reads `application/x-www-form-urlencoded` bytes. Raises InvalidRequestError."""
+    def parse(cls, raw: bytes, longest: int = LONGEST_QUERY, *, most: int = MOST_FIELDS, lines: bool = False) -> Self:
+        """Reads `application/x-www-form-urlencoded` bytes; with `lines`, values may have several lines.
+
+        Raises InvalidRequestError.
+        """
+        allowed = "\r\n\t" if lines else ""
         if len(raw) > longest:
             raise InvalidRequestError("The request is too long.")
         try:
-            pairs = parse_qsl(raw.decode(), errors="strict", max_num_fields=MOST_FIELDS)
+            pairs = parse_qsl(raw.decode(), errors="strict", max_num_fields=most)
         except ValueError:
             raise InvalidRequestError("The request has too many parameters, or they are not valid UTF-8.") from None
         lists: dict[str, list[str]] = {}
         for name, value in pairs:
-            if any(ord(c) < 0x20 or ord(c) == 0x7F for c in name + value):
+            if any((ord(c) < 0x20 and c not in allowed) or ord(c) == 0x7F for c in name + value):
                 raise InvalidRequestError("A parameter holds control characters.")
             lists.setdefault(name, []).append(value)
         return cls(lists)

@@ -1,9 +1,9 @@
 """A person's own password: what does for one, and the change of it."""
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from isthmus_auth.answers import Refusal
+from isthmus_auth.authorizations import sign_out
 from isthmus_auth.browser import Browser
 from isthmus_auth.hashing import digest, hash_password, verify_password
 from isthmus_auth.models import Account, BrowserSession
@@ -23,4 +23,4 @@ def change(session: Session, account: Account, wanted: str, repeated: str, keep:
     account.password_hash = hash_password(wanted)
     account.must_change_password = False
     others = BrowserSession.account_id == account.id, BrowserSession.id_hash != digest(keep.id)
-    session.execute(delete(BrowserSession).where(*others))
+    sign_out(session, *others)

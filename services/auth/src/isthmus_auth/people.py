@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, object_session
 from isthmus import policy
 from isthmus_auth import api_keys, outbox, totp
 from isthmus_auth.answers import Refusal
+from isthmus_auth.authorizations import sign_out
 from isthmus_auth.hashing import hash_password, random_id, random_secret
 from isthmus_auth.models import Account, Authorization, BrowserSession, Passkey, Revocation, Role
 from isthmus_auth.signing import LONGEST_ACCESS
@@ -134,7 +135,7 @@ def change(session: Session, by: Account, person_id: str, asked: PersonChange) -
         account.password_hash = hash_password(asked.password)
         account.must_change_password = account.id != by.id
     if asked.password is not msgspec.UNSET or account.disabled:
-        session.execute(delete(BrowserSession).where(BrowserSession.account_id == account.id))
+        sign_out(session, BrowserSession.account_id == account.id)
     _check_administrators(session)
     outbox.record_account(session, account)
     return _person(account)
@@ -166,7 +167,7 @@ def remove_factors(session: Session, by: Account, person_id: str) -> Person:
         raise Refusal(403, "Take your own away at /account, with your password.")
     totp.turn_off(session, account)
     session.execute(delete(Passkey).where(Passkey.account_id == account.id))
-    session.execute(delete(BrowserSession).where(BrowserSession.account_id == account.id))
+    sign_out(session, BrowserSession.account_id == account.id)
     return _person(account)
 
 

@@ -17,6 +17,9 @@ from isthmus_auth.settings import AuthSettings
 logger = logging.getLogger("isthmus_auth")
 
 CLI = "isthmus-cli"
+CONSOLE = "isthmus-console"
+"""The console itself, as a client of the MCP endpoints: it has no grant, no redirect and no secret, so that nobody gets
+a token in its name from outside."""
 EVERYTHING_ROLE = "everything"
 
 
@@ -28,8 +31,17 @@ def seed(session: Session, settings: AuthSettings) -> None:
         _first_admin(session, settings, everything)
         _default_service(session, settings)
         session.flush()
+    _console(session)
     _apply_client_roles(session, settings)
     _apply_cli_secret(session, settings)
+
+
+def _console(session: Session) -> None:
+    client = session.get(Client, CONSOLE)
+    if client is None:
+        session.add(Client(client_id=CONSOLE, name="Isthmus console", grant_types=[], redirect_uris=[]))
+    elif client.grant_types:
+        raise ConfigurationError(f"ISTHMUS_CLIENT_ID: {CONSOLE} is the name of the console itself.")
 
 
 def _first_admin(session: Session, settings: AuthSettings, everything: Role) -> None:

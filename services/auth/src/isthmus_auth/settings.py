@@ -1,6 +1,7 @@
 """The settings of auth, read once from `ISTHMUS_*` variables."""
 
-from isthmus.origins import OriginSettings
+from isthmus.origins import OriginSettings, parse_origin
+from isthmus.settings import PREFIX
 
 
 class AuthSettings(OriginSettings, frozen=True, kw_only=True):
@@ -30,5 +31,11 @@ class AuthSettings(OriginSettings, frozen=True, kw_only=True):
     """Its size at most; the oldest events go first."""
     signing_key_days: int = 90
     """Days after which another key signs access tokens; 0: only when an administrator says so."""
+    gateway_address: str = ""
+    """Where auth itself reaches a gateway, for the console, such as `http://mcp-gateway:7410`; empty: as clients do."""
     cli_secret: str = ""
     """The secret of the client `isthmus-cli`; empty: that client cannot sign in."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_origin(self.gateway_address, f"{PREFIX}GATEWAY_ADDRESS")

@@ -90,7 +90,7 @@ def next_step(origins: Origins, account: Account, method: str, done: str = "") -
 
 def safe(then: str) -> str:
     """Only our own pages: an address from a request must not lead anywhere else."""
-    known = then.startswith(("/authorize?", "/device?")) or then in ("/account", "/apps", "/device", "/keys")
+    known = then.startswith(("/authorize?", "/device?", ADMIN)) or then in ("/account", "/apps", "/device", "/keys")
     return then if known else ADMIN
 
 

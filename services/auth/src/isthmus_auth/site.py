@@ -13,12 +13,14 @@ from isthmus_auth.clients import basic_credentials
 from isthmus_auth.device_flow import DeviceGrant
 from isthmus_auth.exchange import ExchangeGrant
 from isthmus_auth.flows import CodeGrant, OwnGrant, RefreshGrant, Requirements
+from isthmus_auth.gateway_client import GatewayClient
 from isthmus_auth.openid_client import Providers
 from isthmus_auth.publisher import Publisher
 from isthmus_auth.sealing import Sealing
 from isthmus_auth.server import IsthmusServer
 from isthmus_auth.signing import SigningKeys
 from isthmus_auth.sources import Sources
+from isthmus_auth.topology import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,12 @@ class Site:
     sessions: sessionmaker[Session]
     keys: SigningKeys
     publisher: Publisher
+    watch: Watch
     sources: Sources
     documents: Documents
     client_keys: ClientKeys
     sealing: Sealing
+    gateway: GatewayClient
     providers: Providers = field(default_factory=Providers)
     attempts: SignInAttempts = field(default_factory=SignInAttempts)
     codes: Attempts = field(default_factory=Attempts)

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from isthmus import scopes, subjects
+from isthmus import advertising, scopes, subjects
 from isthmus.advertising import Advertisement
 from isthmus.definitions import Definition, DefinitionSet, PromptDefinition, ResourceDefinition, ToolDefinition
 
@@ -185,8 +185,8 @@ def _careful(definitions: list[D]) -> D:
 
 
 def _source(offers: list[Offer]) -> CatalogSource:
-    shown = min((offer.advertisement for offer in offers), key=lambda a: (a.fingerprint, a.title, a.description))
-    conflict = len({offer.advertisement.fingerprint for offer in offers}) > 1
+    advertisements = [offer.advertisement for offer in offers]
+    shown, conflict = advertising.shown(advertisements), advertising.differ(advertisements)
     return CatalogSource(
         kind=shown.kind,
         name=offers[0].name,

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from isthmus import definitions, subjects
-from isthmus.advertising import REVISION, Advertisement
+from isthmus.advertising import REVISION, Advertisement, is_instance, offered
 from isthmus.definitions import DefinitionSet, ToolDefinition
 from isthmus.errors import CallError, NoWorker
 from isthmus.schemas import is_tool_schema
@@ -29,8 +28,6 @@ GONE_AFTER = 5.0
 ASK_WITHIN = 2.0
 INSTANCES = 1000
 """Instances that are kept at most."""
-
-_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9]{1,64}")
 
 
 class Ping(msgspec.Struct):
@@ -104,7 +101,7 @@ class Discovery:
 
     async def _on_hint(self, message: Msg) -> None:
         instance = message.data.decode(errors="replace")
-        if _INSTANCE.fullmatch(instance):
+        if is_instance(instance):
             self._read_soon(instance)
 
     def _read_soon(self, instance: str) -> None:
@@ -201,7 +198,7 @@ class Discovery:
             except msgspec.DecodeError:
                 continue
             instance = f"{ping.name}.{ping.id}"
-            if REVISION not in ping.metadata or not _INSTANCE.fullmatch(instance):
+            if REVISION not in ping.metadata or not is_instance(instance):
                 continue
             known = self._instances.get(instance)
             if known is not None:
@@ -225,17 +222,9 @@ class Discovery:
 
 
 def _offer(service: str, endpoint: InfoEndpoint) -> Offer | None:
-    """The endpoint as an offer, if it is one: its subject and its service must be what its kind says."""
-    try:
-        advertisement = msgspec.convert(endpoint.metadata, Advertisement)
-    except msgspec.ValidationError:
-        return None
-    kind = advertisement.kind
-    if not (subjects.is_kind(kind) and subjects.is_name(endpoint.name)):
-        return None
-    if service != f"{kind}-worker" or endpoint.subject != subjects.calls(kind, endpoint.name):
-        return None
-    return Offer(endpoint.name, advertisement)
+    """The endpoint as an offer, if it is one."""
+    advertisement = offered(service, endpoint.name, endpoint.subject, endpoint.metadata)
+    return None if advertisement is None else Offer(endpoint.name, advertisement)
 
 
 def _sound(found: DefinitionSet) -> DefinitionSet:

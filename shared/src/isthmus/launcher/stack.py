@@ -177,6 +177,7 @@ class Stack:
         auth = {
             **shared,
             "ISTHMUS_PORT": str(self.ports.auth),
+            "ISTHMUS_GATEWAY_ADDRESS": self.gateway_url,
             "ISTHMUS_DATA_DIR": str(self.folder.path / "auth"),
             "ISTHMUS_ADMIN_EMAIL": self.secrets.admin_email,
             "ISTHMUS_ADMIN_PASSWORD": self.secrets.admin_password,

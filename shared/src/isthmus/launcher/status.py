@@ -13,8 +13,9 @@ from rich.text import Text
 
 from isthmus.launcher.client import NotRunning
 from isthmus.launcher.state import Connection, DataFolder, Run, is_alive, read
-from isthmus.launcher.survey import USER, Figures, Status, Survey
+from isthmus.launcher.survey import USER, surveying
 from isthmus.settings import BusSettings
+from isthmus.survey import Figures, Status
 
 EVERY = 1.0
 """Seconds between two readings."""
@@ -65,7 +66,7 @@ def render(status: Status, width: int) -> RenderableType:
 
 
 async def _measured(bus: BusSettings) -> Status:
-    async with Survey.open(bus) as survey:
+    async with surveying(bus) as survey:
         if not (first := await survey.read()).workers:
             return first
         await asyncio.sleep(EVERY)
@@ -73,7 +74,7 @@ async def _measured(bus: BusSettings) -> Status:
 
 
 async def _watched(bus: BusSettings, console: Console) -> None:
-    async with Survey.open(bus) as survey:
+    async with surveying(bus) as survey:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             while True:
                 status = await survey.read()
@@ -88,7 +89,7 @@ def _workers(status: Status) -> Table:
         table.add_column(name, justify="right" if name in ("up", "sources") else "left", no_wrap=True)
     now = datetime.now(UTC)
     for worker in status.workers:
-        up = _duration((now - worker.started.astimezone(UTC)).total_seconds())
+        up = _duration((now - worker.started).total_seconds()) if worker.started else "-"
         table.add_row(Text(worker.worker), worker.id, Text(worker.version), up, str(len(worker.sources)))
     return table
 

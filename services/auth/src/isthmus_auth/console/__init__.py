@@ -1,0 +1,92 @@
+"""The admin console, below `/admin/`: pages over the functions of the admin REST API.
+
+Pages are links and forms; a script makes them livelier where there is one.
+"""
+
+from litestar import Router
+from litestar.di import Provide
+
+from isthmus_auth.admin_audit import wanted_of
+from isthmus_auth.console import (
+    apps,
+    audit,
+    browse,
+    browse_files,
+    browse_tables,
+    catalog,
+    clients,
+    keys,
+    overview,
+    people,
+    playground,
+    providers,
+    roles,
+    services,
+    sessions,
+)
+from isthmus_auth.console.shell import asking_of, form_of
+
+ROUTES = Router(
+    "/admin",
+    dependencies={
+        "form": Provide(form_of),
+        "asking": Provide(asking_of, sync_to_thread=False),
+        "wanted": Provide(wanted_of, sync_to_thread=False),
+    },
+    route_handlers=[
+        overview.show,
+        services.show_list,
+        services.show_new,
+        services.make,
+        services.check,
+        services.show,
+        services.change,
+        services.show_docs,
+        services.show_settings,
+        services.show_connected,
+        catalog.show_list,
+        catalog.show_list_now,
+        catalog.show_add,
+        catalog.show,
+        catalog.show_now,
+        playground.show,
+        playground.use,
+        browse.show,
+        browse_tables.show_table,
+        browse_files.show_file,
+        people.show_list,
+        people.show_new,
+        people.make,
+        people.show,
+        people.change,
+        people.explain,
+        roles.show_list,
+        roles.show_new,
+        roles.make,
+        roles.preview,
+        roles.show,
+        roles.change,
+        keys.show_list,
+        keys.change,
+        keys.show_new,
+        keys.make,
+        clients.show_list,
+        clients.show_new,
+        clients.make,
+        clients.show,
+        clients.change,
+        apps.show_list,
+        apps.end,
+        sessions.show_list,
+        sessions.end,
+        providers.show_list,
+        providers.change_keys,
+        providers.show_new,
+        providers.make,
+        providers.show,
+        providers.change,
+        audit.show,
+        audit.show_newer,
+        audit.export,
+    ],
+)
