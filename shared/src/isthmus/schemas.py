@@ -13,8 +13,9 @@ JsonSchema = dict[str, Any]
 """JSON Schema 2020-12: open by nature, so untyped."""
 
 
+@cache
 def object_schema(kind: type[msgspec.Struct]) -> JsonSchema:
-    """The schema of a Struct with `type: object` at its root, as MCP needs it.
+    """The schema of a Struct with `type: object` at its root, as MCP needs it: made once, so nobody may change it.
 
     Titles are left out (they repeat names), and the string below a field describes it.
     """
@@ -55,7 +56,7 @@ def arguments_schema(kind: type[msgspec.Struct]) -> JsonSchema:
     and a number or a list that is too small. The worker refuses those. A Struct within, whose fields have no words of
     their own, is an object of which the argument's description shows an example.
     """
-    schema = object_schema(kind)
+    schema = {**object_schema(kind)}
     properties: JsonSchema = schema.get("properties", {})
     definitions: JsonSchema = schema.get("$defs", {})
     schema["properties"] = {name: _argument(_inlined(each, definitions)) for name, each in properties.items()}
