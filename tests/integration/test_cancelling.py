@@ -20,7 +20,7 @@ from databases import Shop
 from fleet import KEY, Process, process, until_listed
 from gateways import Gateway, running_gateway
 from isthmus import bus
-from servers import NatsServer
+from servers import TLS, NatsServer
 
 pytest_plugins = ["database_fixtures"]
 pytestmark = [pytest.mark.timeout(60), pytest.mark.alone]
@@ -164,7 +164,7 @@ async def test_a_call_whose_client_vanishes_stops_in_the_database(
         cut(writer)
     await place.check_stopped(f"vanished ({era}, {cut.__name__})")
     if era == HANDSHAKE:
-        async with httpx2.AsyncClient(headers={**usual(place.gateway), **headers}) as http:
+        async with httpx2.AsyncClient(headers={**usual(place.gateway), **headers}, verify=TLS) as http:
             ping = await http.post(place.gateway.mcp, json={"jsonrpc": "2.0", "id": "still there", "method": "ping"})
         assert '"result":{}' in ping.text  # the session lives on
 
@@ -196,7 +196,7 @@ def request(number: int, engine: str, era: str) -> dict[str, Any]:
 async def session(gateway: Gateway) -> dict[str, str]:
     """The header of a session of the handshake era."""
     asked = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    async with httpx2.AsyncClient(headers=usual(gateway)) as http:
+    async with httpx2.AsyncClient(headers=usual(gateway), verify=TLS) as http:
         hello = {"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": asked}
         answer = await http.post(gateway.mcp, json=hello)
         header = {"Mcp-Session-Id": answer.headers["mcp-session-id"]}
@@ -251,3 +251,21 @@ async def test_the_servers_end_the_queries_of_a_worker_that_stands_still_at_thei
     print("ended by the server itself after " + ", ".join(f"{e} {s:.2f} s" for e, s in ended.items()))
     assert seconds - 0.2 < min(ended.values())
     assert max(ended.values()) < seconds + 1.2
+
+
+async def test_postgresql_ends_the_query_of_a_worker_that_was_killed(
+    nats: NatsServer, tmp_path: Path, shops: dict[str, Shop]
+) -> None:
+    """Long before its deadline: the server looks whether the worker is still there."""
+    async with site(nats, tmp_path, shops, call_timeout=20) as place, place.gateway.client() as client:
+        call = asyncio.create_task(client.call_tool("query_table", arguments("postgresql", "slow")))
+        async with asyncio.timeout(5):
+            while not place.active("postgresql"):
+                await asyncio.sleep(0.01)
+        place.worker.kill()
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            while place.active("postgresql"):
+                await asyncio.sleep(0.01)
+        print(f"ended by the server {time.monotonic() - began:.2f} s after the worker was killed")
+        assert (await call).is_error

@@ -70,7 +70,7 @@ async def test_a_call_that_is_cancelled_twice_stops_its_query_in_the_server(serv
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert running(shop) == 0
+    await wait_until(lambda: running(shop) == 0)
     assert len(await shop.query(table="orders")) == 4
 
 

@@ -378,10 +378,18 @@ def limit_statement(seconds: int) -> str:
     return f"set session statement_timeout = '{seconds}s'"
 
 
+_END_WITH_CLIENT = (
+    "select pg_catalog.set_config(name, '1s', false) from pg_catalog.pg_settings "
+    "where name = 'client_connection_check_interval' and pg_catalog.version() like '%linux%'"
+)
+"""The server looks every second whether the worker is still there, and ends the statement of one that is gone, or that
+gave its connection up. It can since version 14, where it runs on Linux."""
+
+
 def session_settings(*, read_only: bool) -> str:
     """What every connection begins with."""
     settings = (
-        f"set session idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
+        f"{_END_WITH_CLIENT}; set session idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
         "set session timezone = 'UTC'; set session datestyle = 'ISO'; set session intervalstyle = 'iso_8601'"
     )
     return settings + "; set session characteristics as transaction read only" * read_only
