@@ -37,7 +37,9 @@ def choose(wanted: Ports) -> tuple[Ports, list[str]]:
         if is_free(port) and port not in chosen.values():
             chosen[name] = port
             continue
-        chosen[name] = _any_free()
+        while (other := _any_free()) in chosen.values():  # nothing listens there yet, so it may come twice
+            pass
+        chosen[name] = other
         notes.append(f"Port {port} is taken; {name.replace('_', ' ')} listens on {chosen[name]}.")
     return Ports(**chosen), notes
 

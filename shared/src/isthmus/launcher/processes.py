@@ -37,7 +37,7 @@ class Service:
 
 
 def start_python(name: str, module: str, environment: dict[str, str], logs: Path) -> Service:
-    """One of our services; it ends when its standard input closes."""
+    """One of our services; it ends when its standard input closes, too, and by force if it must."""
     return _start(name, [sys.executable, "-m", module], {**environment, LAUNCHED: "1"}, logs)
 
 
@@ -49,7 +49,7 @@ def start_nats(port: int, monitor_port: int, store: Path, passwords: dict[str, s
     arguments += ["-m", str(monitor_port), "-sd", str(store)]
     environment = {f"NATS_{user.upper()}_PASSWORD": password for user, password in passwords.items()}
     if sys.platform == "linux":
-        return _start("nats-server", arguments, environment, logs, before_exec=_end_with_parent())
+        return _start("nats-server", arguments, environment, logs)
     return _start("nats-server", [sys.executable, "-m", "isthmus.launcher.guard", *arguments], environment, logs)
 
 
@@ -68,13 +68,7 @@ def stop(services: Iterable[Service], seconds: float) -> None:
             service.process.wait()
 
 
-def _start(
-    name: str,
-    arguments: list[str],
-    environment: dict[str, str],
-    logs: Path,
-    before_exec: Callable[[], None] | None = None,
-) -> Service:
+def _start(name: str, arguments: list[str], environment: dict[str, str], logs: Path) -> Service:
     log = logs / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -84,13 +78,16 @@ def _start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches the launcher alone
-            preexec_fn=before_exec,
+            preexec_fn=_end_with_parent() if sys.platform == "linux" else None,
         )
     return Service(name, process, log)
 
 
 def _end_with_parent() -> Callable[[], None]:
-    """Linux: the kernel sends SIGTERM when the thread that forked ends, so services start from the main thread."""
+    """Linux: the kernel sends SIGTERM when the thread that forked ends, so services start from the main thread.
+
+    It ends a service that has not come to look at its standard input yet, too: what it imports takes seconds.
+    """
     prctl, launcher = ctypes.CDLL(None).prctl, os.getpid()
 
     def before_exec() -> None:
