@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from nats.aio.msg import Msg
 from sqlalchemy.pool import NullPool
 
 import fleet
@@ -48,19 +49,35 @@ async def test_after_the_bus_was_killed_all_are_back_and_the_catalog_is_whole_wi
             assert not (await load.client.call_tool("query_table", {"database": "extra", "table": "numbers"})).is_error
             whole = time.monotonic() - up
             failed_by_then = len(load.failed)
-            ops = await bus.connect(nats.settings("ops"), "ops")
-            heard = await ops.subscribe("_INBOX_ops.x")
-            await ops.publish("$SRV.PING.db-worker", reply="_INBOX_ops.x")
-            assert {json.loads((await heard.next_msg(2)).data)["id"] for _ in range(2)}
-            await ops.close()
+            await until_answer(nats, 2)
+            back = time.monotonic() - up
             reads = load.reads
             async with asyncio.timeout(10):
                 while load.reads < reads + 50:
                     await asyncio.sleep(0.01)
-    print(f"bus killed: first answer {answered:.2f} s, catalog whole {whole:.2f} s after it was back; {load.told()}")
-    assert whole < 5
+    print(f"bus killed: first answer {answered:.2f} s, catalog whole {whole:.2f} s, both workers {back:.2f} s after it")
+    print(load.told())
+    assert max(whole, back) < 5
     assert len(load.failed) == failed_by_then
     load.check_writes(file)
+
+
+async def until_answer(nats: NatsServer, workers: int) -> None:
+    """Asks who is there until so many database workers answer. Raises TimeoutError if they do not."""
+    answered: set[str] = set()
+
+    async def note(message: Msg) -> None:
+        answered.add(json.loads(message.data)["id"])
+
+    ops = await bus.connect(nats.settings("ops"), "ops")
+    try:
+        await ops.subscribe("_INBOX_ops.x", cb=note)
+        async with asyncio.timeout(10):
+            while len(answered) < workers:
+                await ops.publish("$SRV.PING.db-worker", reply="_INBOX_ops.x")
+                await asyncio.sleep(0.02)
+    finally:
+        await ops.close()
 
 
 async def test_a_database_that_restarts_is_used_again_without_a_restart_of_the_worker(
