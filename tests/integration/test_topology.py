@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 
 import fleet
 from isthmus import bus, survey
+from isthmus.survey import SourceStatus
 from isthmus.worker import Source, Worker
-from isthmus_auth.topology import SeenSource, Topology, Watch
+from isthmus_auth.topology import Topology, Watch
 from servers import NatsServer
 from shelf import Shelf, calling, make_worker, served
 
@@ -37,7 +38,7 @@ async def until(watch: Watch, holds: Callable[[Topology], object], seconds: floa
     return seen
 
 
-def source(seen: Topology, source_id: str) -> SeenSource:
+def source(seen: Topology, source_id: str) -> SourceStatus:
     return next(one for one in seen.sources if one.id == source_id)
 
 

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from isthmus.survey import Figures
+from isthmus.survey import Figures, SourceStatus
 from isthmus_auth.findings import Finding, find
-from isthmus_auth.topology import SeenSource, SeenWorker, Topology
+from isthmus_auth.topology import SeenWorker, Topology
 
 ALL = ["**"]
 
@@ -16,9 +16,9 @@ def worker(
     return SeenWorker(name=name, id=instance, version=version, started=None, sources=[], gone_for=gone)
 
 
-def source(source_id: str = "db.shop", *, conflict: bool = False, gone: bool = False, **figures: int) -> SeenSource:
+def source(source_id: str = "db.shop", *, conflict: bool = False, gone: bool = False, **figures: int) -> SourceStatus:
     total = msgspec.convert(figures, Figures)
-    return SeenSource(
+    return SourceStatus(
         id=source_id,
         kind="db",
         engine="test",
@@ -34,7 +34,7 @@ def source(source_id: str = "db.shop", *, conflict: bool = False, gone: bool = F
 BOTH = [worker(), worker("file-worker")]
 
 
-def found(*sources: SeenSource, workers: list[SeenWorker] = BOTH, granted: list[str] = ALL) -> list[Finding]:
+def found(*sources: SourceStatus, workers: list[SeenWorker] = BOTH, granted: list[str] = ALL) -> list[Finding]:
     return find(Topology(bus=True, at=0, workers=workers, sources=list(sources)), granted, ALL)
 
 
@@ -54,7 +54,7 @@ def test_where_all_is_well_there_is_nothing_to_say() -> None:
         ),
     ],
 )
-def test_a_source_in_trouble_is_a_problem_with_a_sentence(one: SeenSource, said: str) -> None:
+def test_a_source_in_trouble_is_a_problem_with_a_sentence(one: SourceStatus, said: str) -> None:
     (finding,) = found(one, source("db.other"))
     assert (finding.state, finding.text, finding.sources) == ("problem", said, ["db.shop"])
     assert finding.cure

@@ -133,7 +133,7 @@ class Instance(msgspec.Struct, kw_only=True):
     """By `<kind>.<source>`, as grants name them."""
 
 
-class SourceStatus(msgspec.Struct, kw_only=True):
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One source over all its workers."""
 
     id: str

@@ -5,16 +5,17 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from isthmus.grants import matches_any
+from isthmus.survey import SourceStatus
 from isthmus_auth import findings, roles
 from isthmus_auth.answers import Refusal
 from isthmus_auth.findings import Finding
 from isthmus_auth.models import Account, Service, account_roles
-from isthmus_auth.topology import SeenSource, SeenWorker, Topology
+from isthmus_auth.topology import SeenWorker, Topology
 
 MOST_WORKERS = 200
 
 
-class Source(SeenSource, frozen=True, kw_only=True):
+class Source(SourceStatus, frozen=True, kw_only=True):
     """One source over all its workers."""
 
     roles: list[str]
@@ -120,7 +121,7 @@ class _Access:
         self.granted = sorted({glob for role in held for glob in self.globs[role]})
         self.exposed = sorted({glob for service in self.services for glob in service.sources})
 
-    def source(self, seen: SeenSource) -> Source:
+    def source(self, seen: SourceStatus) -> Source:
         return Source(
             **msgspec.structs.asdict(seen),
             roles=[role for role, globs in self.globs.items() if matches_any(globs, seen.id)],
@@ -137,5 +138,5 @@ class _Access:
         return found
 
 
-def _only(seen: Topology, source: SeenSource) -> Topology:
+def _only(seen: Topology, source: SourceStatus) -> Topology:
     return msgspec.structs.replace(seen, sources=[source])

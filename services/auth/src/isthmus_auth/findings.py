@@ -8,7 +8,8 @@ import msgspec
 
 from isthmus import subjects
 from isthmus.grants import matches_any
-from isthmus_auth.topology import SeenSource, Topology
+from isthmus.survey import SourceStatus
+from isthmus_auth.topology import Topology
 
 NAMED = 3
 """Sources that a sentence names; more are counted."""
@@ -154,7 +155,7 @@ def _of_access(seen: Topology, granted: list[str], exposed: list[str]) -> Iterat
     )
 
 
-def _each(sources: Iterable[SeenSource], say: Callable[[str, bool], Finding]) -> Iterator[Finding]:
+def _each(sources: Iterable[SourceStatus], say: Callable[[str, bool], Finding]) -> Iterator[Finding]:
     """One sentence for all that have the same trouble; none where nobody has."""
     ids = [source.id for source in sources]
     if ids:

@@ -35,24 +35,6 @@ class SeenWorker(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since it answered for the last time; null: it answers."""
 
 
-class SeenSource(msgspec.Struct, frozen=True, kw_only=True):
-    """One source over all its workers."""
-
-    id: str
-    """`<kind>.<source>`, as grants name it."""
-    kind: str
-    engine: str
-    title: str
-    description: str
-    access: str
-    """`read-only` or `read-write`."""
-    conflict: bool
-    """Whether its workers serve different targets under this name: then it cannot be called."""
-    total: Figures
-    instances: dict[str, Figures]
-    """By the id of the worker process; empty: none that served it answers any more."""
-
-
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen on the bus."""
 
@@ -61,8 +43,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """When, in seconds since the epoch."""
     workers: list[SeenWorker] = []
-    sources: list[SeenSource] = []
-    """In order of ids."""
+    sources: list[SourceStatus] = []
+    """In order of ids; one without instances: none that served it answers any more."""
     complete: bool = True
     """Whether all of it is here; there was too much, if not."""
 
@@ -134,13 +116,12 @@ class Watch:
             if place >= MOST_GONE or kept > MOST_SOURCES or now - heard.at > self._remembered:
                 del self._heard[key]
         left = [self._heard[key] for key in gone if key in self._heard]
-        lost = {name: source for heard in left for name, source in heard.sources.items() if name not in sources}
-        shown = [*map(_source, status.sources), *(_source(source, lost=True) for source in lost.values())]
+        lost = {name: _lost(source) for heard in left for name, source in heard.sources.items() if name not in sources}
         return Topology(
             bus=True,
             at=time.time(),
             workers=[*map(_worker, status.workers), *(_worker(h.instance, now - h.at) for h in left)],
-            sources=sorted(shown, key=lambda source: source.id),
+            sources=sorted([*status.sources, *lost.values()], key=lambda source: source.id),
             complete=status.complete,
         )
 
@@ -156,15 +137,5 @@ def _worker(instance: Instance, gone_for: float | None = None) -> SeenWorker:
     )
 
 
-def _source(status: SourceStatus, *, lost: bool = False) -> SeenSource:
-    return SeenSource(
-        id=status.id,
-        kind=status.kind,
-        engine=status.engine,
-        title=status.title,
-        description=status.description,
-        access=status.access,
-        conflict=status.conflict and not lost,
-        total=Figures() if lost else status.total,
-        instances={} if lost else status.instances,
-    )
+def _lost(source: SourceStatus) -> SourceStatus:
+    return msgspec.structs.replace(source, conflict=False, total=Figures(), instances={})
